@@ -1,0 +1,43 @@
+"""Endless training data, as the gradient-trained solvers see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, final, runtime_checkable
+
+import numpy as np
+
+from sparsesim._arrays import FloatArray, Rng
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Endless training data: `FeatureModel.source` draws fresh samples, `Rows` reshuffles given ones."""
+
+    @property
+    def dim(self) -> int: ...
+
+    def batches(self, size: int, rng: Rng) -> Iterator[FloatArray]:
+        """Yield batches ``(size, d)`` for ever."""
+        ...
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The `Source` of a given matrix ``x (n, d)``: all rows are seen, in random order, before any is seen again."""
+
+    x: FloatArray
+
+    @property
+    def dim(self) -> int:
+        return int(self.x.shape[1])
+
+    def batches(self, size: int, rng: Rng) -> Iterator[FloatArray]:
+        order = np.empty(0, dtype=np.int64)
+        while True:
+            while len(order) < size:
+                order = np.concatenate([order, rng.permutation(len(self.x))])
+            yield self.x[order[:size]]
+            order = order[size:]

@@ -1,0 +1,46 @@
+# Every target makes its own .venv on a fresh machine: Python >= 3.11, pip, venv and make are all it takes.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test test-slow lint figures speed clean
+
+demo: .venv/run.stamp
+	$(BIN)/python -m studies run bakeoff --tier smoke --store build/demo --tables build/demo
+	$(BIN)/python -m paper_figures bakeoff --tables build/demo --out build/demo
+
+test: .venv/test.stamp
+	$(BIN)/python -m pytest -q
+
+test-slow: .venv/test.stamp
+	$(BIN)/python -m pytest -q -m slow
+
+lint: .venv/lint.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+figures: .venv/run.stamp
+	$(BIN)/python -m studies run bakeoff --tier laptop
+	$(BIN)/python -m paper_figures --out build/report
+
+speed: .venv/run.stamp
+	$(BIN)/python -m studies.speed.generation
+
+.venv/pyvenv.cfg:
+	$(PYTHON) -m venv .venv
+
+.venv/run.stamp: .venv/pyvenv.cfg pyproject.toml constraints.txt
+	$(INSTALL) -e '.[sklearn]'
+	touch $@
+
+.venv/test.stamp: .venv/run.stamp
+	$(INSTALL) -e '.[sklearn,test]'
+	touch $@
+
+.venv/lint.stamp: .venv/test.stamp
+	$(INSTALL) -e '.[sklearn,test,lint]'
+	touch $@
+
+clean:
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache

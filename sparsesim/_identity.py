@@ -70,7 +70,7 @@ def canonical(value: object) -> Any:
         return [canonical(item) for item in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: canonical(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return {"type": _name(type(value)), **fields}
+        return {"type": _name(type(value)), "fields": fields}
     raise TypeError(
         f"a specification is made of frozen dataclasses, tuples, numbers, strings and None; "
         f"got {type(value).__name__}. "
@@ -86,7 +86,7 @@ def _number(value: float) -> Any:
     if math.isnan(value):
         raise ValueError("a specification must not hold NaN, since NaN equals nothing.")
     if math.isinf(value):
-        return "Infinity" if value > 0 else "-Infinity"
+        return {"float": "Infinity" if value > 0 else "-Infinity"}  # the string of that name is another value
     return int(value) if value.is_integer() else value
 
 

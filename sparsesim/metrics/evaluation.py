@@ -1,0 +1,218 @@
+"""One fitted dictionary held against the truth on held-out samples; what is expensive is computed once, when read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol, TypeAlias, final
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from sparsesim._arrays import Codes, FloatArray, IntArray, unit_rows
+
+
+class Truth(Protocol):
+    """What a metric reads of the ground truth; a `FeatureModel` has it."""
+
+    @property
+    def atoms(self) -> FloatArray: ...
+    @property
+    def bias(self) -> FloatArray: ...
+    @property
+    def n_features(self) -> int: ...
+
+
+class Samples(Protocol):
+    """Held-out samples ``x (n, d)`` with their true codes ``(n, m)``; a `Batch` has them."""
+
+    @property
+    def x(self) -> FloatArray: ...
+    @property
+    def codes(self) -> Codes: ...
+
+
+class Fitted(Protocol):
+    """What a metric reads of a solution; a `FittedDictionary` has it."""
+
+    @property
+    def atoms(self) -> FloatArray: ...
+    @property
+    def bias(self) -> FloatArray: ...
+    @property
+    def width(self) -> int: ...
+    def encode(self, x: object) -> Codes: ...
+    def decode(self, codes: Codes) -> FloatArray: ...
+
+
+# Below this similarity a pair is orthogonal up to rounding (d * 2^-52 stays under it for d < 1e7), and which of many
+# orthogonal rows it would be given is arbitrary: no match, rather than one that a rotation of the data changes.
+_ORTHOGONAL = 1e-8
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Match:
+    """A one-to-one matching of true features to learned atoms, ``r <= min(m, p)`` pairs in ascending feature order.
+
+    Attributes
+    ----------
+    features, atoms : (r,) indices of the matched pairs; orthogonal rows are not matched.
+    similarity : (r,) the matched similarity, |cos| or cos, positive.
+    """
+
+    features: IntArray
+    atoms: IntArray
+    similarity: FloatArray
+
+
+def match_rows(similarity: FloatArray) -> Match:
+    """Return the one-to-one matching of rows to columns that maximises the total ``similarity`` (Hungarian method).
+
+    Only pairs of positive similarity are kept: a row with nothing but orthogonal or opposite columns left stays alone.
+    """
+    rows, columns = linear_sum_assignment(np.maximum(similarity, 0.0), maximize=True)
+    matched = similarity[rows, columns]
+    kept = matched > _ORTHOGONAL
+    return Match(rows[kept], columns[kept], matched[kept])
+
+
+def cosines(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Return the cosine of every row of ``a (m, d)`` with every row of ``b (p, d)``, in float64, clipped to [-1, 1].
+
+    A zero row has cosine 0 with everything.
+
+    Raises
+    ------
+    ValueError
+        If a row holds NaN or infinity.
+    """
+    for name, rows in (("the true atoms", a), ("the learned atoms", b)):
+        if not np.isfinite(rows).all():
+            raise ValueError(
+                f"{name} hold {np.count_nonzero(~np.isfinite(rows))} NaN or infinite values, so no cosine is defined. "
+                "Return the last finite atoms of a diverged fit, or zero rows."
+            )
+    unit_a, _ = unit_rows(np.asarray(a, dtype=np.float64))
+    unit_b, _ = unit_rows(np.asarray(b, dtype=np.float64))
+    product = unit_a @ unit_b.T
+    return np.clip(product, -1.0, 1.0, out=product)
+
+
+def entry_keys(codes: Codes) -> IntArray:
+    """Return one ascending integer for each stored entry of canonical ``codes``: row * columns + column, ``(nnz,)``."""
+    rows = np.repeat(np.arange(codes.shape[0], dtype=np.int64), np.diff(codes.indptr))
+    keys: IntArray = rows * codes.shape[1] + codes.indices
+    return keys
+
+
+def locate(keys: IntArray, table: IntArray) -> tuple[IntArray, IntArray]:
+    """Return where in ``keys`` stand those that the ascending ``table`` also has, and where in ``table`` they stand."""
+    place = np.searchsorted(table, keys)
+    inside = np.flatnonzero(place < len(table))
+    found = inside[table[place[inside]] == keys[inside]]
+    return found, place[found]
+
+
+def _canonical(codes: Codes) -> Codes:
+    """Return ``codes`` with sorted indices and without explicit zeros; the argument, if it is so already."""
+    if codes.has_canonical_format and np.all(codes.data):
+        return codes
+    clean = codes.copy()
+    clean.sum_duplicates()
+    clean.eliminate_zeros()
+    return clean
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Truth, solution and held-out samples; codes, cosines and matchings are computed once, when first read.
+
+    Parameters
+    ----------
+    truth : the `FeatureModel` that made the samples.
+    fitted : the `FittedDictionary` under test.
+    batch : held-out samples with their true codes.
+    """
+
+    truth: Truth
+    fitted: Fitted
+    batch: Samples
+
+    def __post_init__(self) -> None:
+        (m, d), n = self.truth.atoms.shape, self.batch.x.shape[0]
+        if self.fitted.atoms.shape[1] != d:
+            raise ValueError(
+                f"the world has dimension d={d}, but the fitted dictionary has d={self.fitted.atoms.shape[1]}."
+            )
+        if m == 0 or n == 0:
+            raise ValueError(f"an evaluation needs at least one feature and one sample; got m={m} and n={n}.")
+        if self.batch.x.shape != (n, d) or self.batch.codes.shape != (n, m):
+            raise ValueError(
+                f"the batch must hold x of shape (n, d)={(n, d)} and codes of shape (n, m)={(n, m)}; "
+                f"got {self.batch.x.shape} and {self.batch.codes.shape}. Sample it from the truth of this evaluation."
+            )
+
+    @cached_property
+    def true_codes(self) -> Codes:
+        """True codes ``(n, m)`` of the held-out samples, indices sorted, explicit zeros removed."""
+        return _canonical(self.batch.codes)
+
+    @cached_property
+    def codes(self) -> Codes:
+        """Learned codes ``(n, p)`` of the held-out samples, indices sorted, explicit zeros removed."""
+        codes = self.fitted.encode(self.batch.x)
+        expected = (self.batch.x.shape[0], self.fitted.atoms.shape[0])
+        if codes.shape != expected:
+            raise ValueError(f"encode must return codes of shape (n, p)={expected}; got {codes.shape}.")
+        return _canonical(codes)
+
+    @cached_property
+    def aligned(self) -> Codes:
+        """Learned codes of the matched atoms alone, ``(n, m)``: columns and signs are those of the true features.
+
+        The code of an atom that points against its feature is negated. An unmatched feature has an empty column.
+        """
+        match, codes, p = self.match, self.codes, self.fitted.atoms.shape[0]
+        feature = np.full(p, -1, dtype=np.int64)
+        feature[match.atoms] = match.features
+        sign = np.ones(p)
+        sign[match.atoms] = np.sign(self.cosines[match.features, match.atoms])
+        kept = feature[codes.indices] >= 0
+        atoms = codes.indices[kept]
+        rows = np.repeat(np.arange(codes.shape[0]), np.diff(codes.indptr))[kept]
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=codes.shape[0]))])
+        data = codes.data[kept] * sign[atoms].astype(codes.dtype)
+        aligned = Codes((data, feature[atoms], indptr), shape=(codes.shape[0], self.truth.atoms.shape[0]))
+        aligned.sort_indices()
+        return aligned
+
+    @cached_property
+    def common(self) -> tuple[IntArray, IntArray]:
+        """Where in ``true_codes.data`` and in ``aligned.data`` a feature and its atom both fire, ``(hits,)`` each."""
+        return locate(entry_keys(self.true_codes), entry_keys(self.aligned))
+
+    @cached_property
+    def reconstruction(self) -> FloatArray:
+        """Reconstructed samples ``(n, d)``."""
+        return self.fitted.decode(self.codes)
+
+    @cached_property
+    def cosines(self) -> FloatArray:
+        """Signed cosines ``(m, p)`` of true with learned atoms."""
+        return cosines(self.truth.atoms, self.fitted.atoms)
+
+    @cached_property
+    def match(self) -> Match:
+        """One-to-one matching on |cos|."""
+        return match_rows(np.abs(self.cosines))
+
+    @cached_property
+    def match_signed(self) -> Match:
+        """One-to-one matching on signed cos: an atom that points against a feature does not match it."""
+        return match_rows(self.cosines)
+
+
+Metric: TypeAlias = Callable[[Evaluation], float]

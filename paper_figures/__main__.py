@@ -1,0 +1,80 @@
+"""``python -m paper_figures [NAMES]``: draw the tables, judge the claims, write figures and the report."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from sparsesim.report.claims import Claim
+from sparsesim.report.figure import save_figure, style, svg
+from sparsesim.report.page import Card, write
+from sparsesim.study.table import Table
+
+NAMES = ("bakeoff",)
+TABLES = Path(__file__).resolve().parent.parent / "studies" / "tables"
+
+
+def card(name: str, tables: Path, out: Path) -> Card:
+    """Draw figure ``name`` from its table into ``out`` and return its card."""
+    module: ModuleType = importlib.import_module(f"paper_figures.{name}")
+    table = Table.read(tables / f"{name}.csv")
+    provenance = json.loads((tables / f"{name}.provenance.json").read_text(encoding="utf-8"))
+    with style(name):
+        figure = module.draw(table)
+    save_figure(figure, out / "figures", name)
+    return Card(
+        name=name,
+        title=module.TITLE,
+        question=module.QUESTION,
+        figures=((module.CAPTION, svg(figure, name)),),
+        claims=tuple(module.claims(table)),
+        header=module.HEADER,
+        rows=tuple(module.rows(table)),
+        command=f"python -m studies run {name} --tier {provenance['tier']} && python -m paper_figures {name}",
+        provenance=provenance,
+    )
+
+
+def _record(claim: Claim) -> dict[str, object]:
+    measured = claim.measured
+    return {
+        "sentence": claim.sentence,
+        "source": claim.source,
+        "quantity": claim.quantity,
+        "mean": measured.mean,
+        "interval": [measured.low, measured.high],
+        "seeds": measured.n,
+        "expected": str(claim.expectation),
+        "verdict": claim.verdict.name,
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Draw, judge, report; print a line a claim and where the report is."""
+    parser = argparse.ArgumentParser(prog="python -m paper_figures", description=__doc__)
+    parser.add_argument("names", nargs="*", help=f"figures to draw (default: all of {', '.join(NAMES)})")
+    parser.add_argument("--tables", type=Path, default=TABLES, help="folder of the tables")
+    parser.add_argument("--out", type=Path, default=Path("build") / "report", help="folder of the report")
+    options = parser.parse_args(arguments)
+    unknown = sorted(set(options.names) - set(NAMES))
+    if unknown:
+        parser.error(f"no figure {unknown[0]!r}; there are {', '.join(NAMES)}.")
+    cards = [card(name, options.tables, options.out) for name in options.names or NAMES]
+    for one in cards:
+        for claim in one.claims:
+            evidence = f"{claim.quantity}: {claim.measured}, expected {claim.expectation}"
+            print(f"{claim.verdict.name:<13}{claim.sentence}  [{evidence}]")
+    records = {one.name: [_record(claim) for claim in one.claims] for one in cards}
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "claims.json").write_text(json.dumps(records, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path = write(options.out / "report.html", "sparsesim: recovery of known truth", cards)
+    print(f"report: {path.resolve()}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""Declarations only: the grids of frozen objects that answer a question."""

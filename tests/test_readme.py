@@ -1,0 +1,36 @@
+"""The code of the README runs as it stands there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+
+README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_python_blocks_run_in_order_and_the_model_beats_chance(capsys):
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert len(blocks) == 2
+    namespace: dict[str, object] = {}
+    state = torch.random.get_rng_state()
+    try:
+        torch.manual_seed(0)  # the user's own model draws its weights from the global generator
+        for block in blocks:
+            exec(block, namespace)
+    finally:
+        torch.random.set_rng_state(state)
+    printed = capsys.readouterr().out
+    assert "floor" in printed and "genie" in printed
+    ss = namespace["ss"]
+    card = ss.evaluate(namespace["model"], ss.worlds.superposed().build(ss.stream(0, ss.Role.TRUTH)))
+    assert card["mcc"].score.mean > card["mcc"].floor.mean + 0.05
+    assert namespace["pursued"].encode(namespace["train"][:5]).shape == (5, 52)
+
+
+def test_every_make_target_the_readme_names_exists():
+    makefile = (Path(__file__).resolve().parent.parent / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"make (\w[\w-]*)", README):
+        if target not in ("worlds",):
+            assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), f"README names make {target}"

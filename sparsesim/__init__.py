@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sparsesim._identity import key as key
     from sparsesim._identity import stream as stream
     from sparsesim.validate import worlds as worlds
-    from sparsesim.validate.adapt import adapt as adapt
+    from sparsesim.validate.adapter import adapt as adapt
     from sparsesim.validate.scorecard import evaluate as evaluate
 
 __version__ = "0.1.0"

@@ -1,6 +1,11 @@
-"""Shared test settings: hypothesis runs derandomised in CI, so a red test is red for everybody."""
+"""Shared test settings: hypothesis is derandomised, so a red test is red for everybody; one thread for BLAS and torch."""
 
-from hypothesis import HealthCheck, settings
+import os
+
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # before numpy and torch read them
+    os.environ.setdefault(name, "1")
+
+from hypothesis import HealthCheck, settings  # noqa: E402
 
 settings.register_profile(
     "ci", derandomize=True, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]

@@ -53,6 +53,7 @@ figcaption { color:var(--soft); font-size:13px; max-width:100ch }
 table { border-collapse:collapse; width:100%; font-size:13px; font-variant-numeric:tabular-nums }
 th,td { text-align:left; padding:4px 10px 4px 0; border-bottom:1px solid var(--line); vertical-align:top }
 th { color:var(--soft); font-weight:600; white-space:nowrap }
+.scores td { white-space:nowrap }
 .chip { display:inline-block; min-width:104px; text-align:center; border-radius:999px; padding:1px 10px; font-size:11px;
   font-weight:700; letter-spacing:.04em; color:#fff }
 .reproduced { background:#00735c } .drift { background:#9a6200 }
@@ -95,7 +96,7 @@ def _claims(claims: Sequence[Claim]) -> str:
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in header)
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="scroll scores"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _provenance(values: Mapping[str, object]) -> str:

@@ -1,0 +1,128 @@
+"""Every solver of the package keeps every promise of `sparsesim.testing.CHECKS`, and none is missing from the list."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+import sparsesim.solvers
+from sparsesim.solvers.base import Solver
+from sparsesim.solvers.baselines import IndependentComponents, PrincipalComponents, RandomDictionary
+from sparsesim.solvers.convex import Lasso
+from sparsesim.solvers.learn import KSVD, MethodOfOptimalDirections
+from sparsesim.solvers.neural.batch_topk import BatchTopK
+from sparsesim.solvers.neural.relu_l1 import ReLUL1
+from sparsesim.solvers.neural.topk import TopK
+from sparsesim.solvers.neural.train import Training
+from sparsesim.solvers.neural.vae import GaussianVAE
+from sparsesim.solvers.pursuit import MatchingPursuit, OrthogonalMatchingPursuit
+from sparsesim.testing import CHECKS, check_solver
+
+SHORT = Training(steps=150, batch_size=64)
+
+SOLVERS: list[Solver] = [
+    RandomDictionary(12, OrthogonalMatchingPursuit(2)),
+    PrincipalComponents(6),
+    IndependentComponents(6),
+    MethodOfOptimalDirections(12, OrthogonalMatchingPursuit(2), iterations=5),
+    MethodOfOptimalDirections(12, Lasso(0.1), iterations=3),
+    KSVD(12, OrthogonalMatchingPursuit(2), iterations=5),
+    KSVD(12, MatchingPursuit(2), iterations=5),
+    ReLUL1(12, training=SHORT),
+    TopK(12, 3, training=SHORT),
+    BatchTopK(12, 3, training=SHORT),
+    GaussianVAE(12, training=SHORT),
+]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("solver", SOLVERS, ids=lambda solver: f"{type(solver).__name__}")
+def test_the_solver_keeps_the_promise(solver, check):
+    check(solver)
+
+
+def test_no_solver_of_the_package_is_missing_from_the_list():
+    found = set()
+    for info in pkgutil.walk_packages(sparsesim.solvers.__path__, "sparsesim.solvers."):
+        module = importlib.import_module(info.name)
+        for _, kind in inspect.getmembers(module, inspect.isclass):
+            if kind.__module__ == info.name and dataclasses.is_dataclass(kind) and hasattr(kind, "fit"):
+                found.add(kind)
+    assert found, "the walk over sparsesim.solvers found no solver at all"
+    assert found == {type(solver) for solver in SOLVERS}
+
+
+FLOOR = RandomDictionary(12, OrthogonalMatchingPursuit(2))
+
+
+@dataclasses.dataclass(frozen=True)
+class UsesGlobalState:
+    width: int = 12
+
+    def fit(self, x, *, rng):
+        return FLOOR.fit(x, rng=np.random.default_rng(np.random.randint(1000)))  # noqa: NPY002
+
+
+@dataclasses.dataclass(frozen=True)
+class AcceptsAnything:
+    width: int = 12
+
+    def fit(self, x, *, rng):
+        return FLOOR.fit(np.nan_to_num(np.atleast_2d(np.asarray(x, dtype=float))), rng=rng)
+
+
+@dataclasses.dataclass(frozen=True)
+class WritesIntoItsInput:
+    width: int = 12
+
+    def fit(self, x, *, rng):
+        x -= x.mean(axis=0)
+        return FLOOR.fit(x, rng=rng)
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchWise:
+    """An encoder that keeps the largest codes of the whole batch."""
+
+    def encode(self, x, atoms):
+        codes = x @ atoms.T
+        kept = np.abs(codes) >= np.sort(np.abs(codes).ravel())[-2 * len(x)]
+        return csr_array(codes * kept)
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodesByBatch:
+    width: int = 12
+
+    def fit(self, x, *, rng):
+        return dataclasses.replace(FLOOR.fit(x, rng=rng), encoder=BatchWise())
+
+
+@dataclasses.dataclass
+class Unfrozen:
+    width: int = 12
+
+    def fit(self, x, *, rng):
+        return FLOOR.fit(x, rng=rng)
+
+
+@pytest.mark.parametrize(
+    ("solver", "promise"),
+    [
+        (UsesGlobalState(), "the_same_stream|global_random_state"),
+        (AcceptsAnything(), "bad_input_is_refused"),
+        (WritesIntoItsInput(), "."),
+        (EncodesByBatch(), "a_row_is_encoded_alone"),
+        (Unfrozen(), "keyed_and_frozen"),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
+)
+def test_a_solver_that_breaks_a_promise_is_caught(solver, promise):
+    with pytest.raises((AssertionError, ValueError), match=promise):
+        check_solver(solver)

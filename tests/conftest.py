@@ -1,4 +1,4 @@
-"""Shared test settings: hypothesis is derandomised, so a red test is red for everybody; one thread for BLAS and torch."""
+"""Shared test settings: hypothesis is derandomised, so red is red for everybody; one thread for BLAS and torch."""
 
 import os
 

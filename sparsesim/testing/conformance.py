@@ -187,21 +187,25 @@ def bad_input_is_refused(solver: Solver) -> None:
     fitted = _fit(solver, x)
     nan, inf = x.copy(), x.copy()
     nan[3, 2], inf[1, 1] = np.nan, np.inf
+
+    def fit(samples: Any) -> Any:
+        return solver.fit(samples, rng=stream(0, Role.SOLVER))
+
     bad: list[Any] = [nan, inf, x[0], x[None], x.astype(str), x.astype(complex), None]
     for value in bad:
-        _refuses(lambda value=value: solver.fit(value, rng=stream(0, Role.SOLVER)), f"fit accepts {_show(value)}.")
-        _refuses(lambda value=value: fitted.encode(value), f"encode accepts {_show(value)}.")
-    _refuses(lambda: solver.fit(x[:0], rng=stream(0, Role.SOLVER)), "fit accepts no samples.")
-    _refuses(lambda: fitted.encode(x[:, :-1]), "encode accepts samples of another dimension.")
+        _refuses(fit, value, f"fit accepts {_show(value)}.")
+        _refuses(fitted.encode, value, f"encode accepts {_show(value)}.")
+    _refuses(fit, x[:0], "fit accepts no samples.")
+    _refuses(fitted.encode, x[:, :-1], "encode accepts samples of another dimension.")
 
 
 def _show(value: Any) -> str:
     return f"{type(value).__name__} of shape {getattr(value, 'shape', None)} and dtype {getattr(value, 'dtype', None)}"
 
 
-def _refuses(action: Callable[[], Any], message: str) -> None:
+def _refuses(action: Callable[[Any], Any], value: Any, message: str) -> None:
     try:
-        action()
+        action(value)
     except (ValueError, TypeError) as error:
         _require(len(str(error)) > 10, f"the refusal says nothing: {error!r}")
         return

@@ -1,0 +1,178 @@
+"""How strongly the features fire: coefficients drawn independently, none of them zero.
+
+The samplers can return an exact zero with a probability below 2^-52; it is read as the smallest normal number.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from sparsesim._arrays import FloatArray, Rng, check_real
+from sparsesim.generators.base import Support
+
+_TINY = float(np.finfo(np.float64).tiny)
+
+
+def _never_zero(values: FloatArray) -> FloatArray:
+    values[values == 0] = _TINY
+    return values
+
+
+def _check_scale(name: str, value: object) -> float:
+    return check_real(name, value, 0.0, open_low=True)
+
+
+@final
+@dataclass(frozen=True)
+class Constant:
+    """Every coefficient is ``value``, which may be negative but not zero."""
+
+    value: float = 1.0
+
+    def __post_init__(self) -> None:
+        if check_real("value", self.value) == 0:
+            raise ValueError(
+                "value must not be 0: a coefficient of zero is a feature that does not fire. Pass e.g. 1.0."
+            )
+
+    def draw(self, support: Support, rng: Rng) -> FloatArray:
+        return np.full(len(support.indices), float(self.value))
+
+    def mean(self, m: int) -> FloatArray:
+        return np.full(m, float(self.value))
+
+    def second_moment(self, m: int) -> FloatArray:
+        return np.full(m, float(self.value) ** 2)
+
+
+@final
+@dataclass(frozen=True)
+class Uniform:
+    """Coefficients are uniform on (``low``, ``high``], 0 <= low < high."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        check_real("low", self.low, 0.0)
+        check_real("high", self.high)
+        if not self.low < self.high:
+            raise ValueError(
+                f"low must be below high; got low={self.low}, high={self.high}. Use Constant for one value."
+            )
+
+    def draw(self, support: Support, rng: Rng) -> FloatArray:
+        return _never_zero(self.high - (self.high - self.low) * rng.random(len(support.indices)))
+
+    def mean(self, m: int) -> FloatArray:
+        return np.full(m, (self.low + self.high) / 2.0)
+
+    def second_moment(self, m: int) -> FloatArray:
+        return np.full(m, (self.low**2 + self.low * self.high + self.high**2) / 3.0)
+
+
+@final
+@dataclass(frozen=True)
+class HalfNormal:
+    """Coefficients are scale * |z| with z standard normal: mean scale * sqrt(2/pi), second moment scale^2."""
+
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_scale("scale", self.scale)
+
+    def draw(self, support: Support, rng: Rng) -> FloatArray:
+        return _never_zero(self.scale * np.abs(rng.standard_normal(len(support.indices))))
+
+    def mean(self, m: int) -> FloatArray:
+        return np.full(m, self.scale * math.sqrt(2.0 / math.pi))
+
+    def second_moment(self, m: int) -> FloatArray:
+        return np.full(m, float(self.scale) ** 2)
+
+
+@final
+@dataclass(frozen=True)
+class LogNormal:
+    """Coefficients are exp(mu + sigma z) with z standard normal, sigma > 0: E[c^r] = exp(r mu + r^2 sigma^2 / 2)."""
+
+    mu: float = 0.0
+    sigma: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_real("mu", self.mu, -300.0, 300.0)  # beyond, exp underflows or the second moment overflows
+        _check_scale("sigma", self.sigma)
+        check_real("sigma", self.sigma, high=10.0)
+
+    def draw(self, support: Support, rng: Rng) -> FloatArray:
+        return _never_zero(np.exp(self.mu + self.sigma * rng.standard_normal(len(support.indices))))
+
+    def mean(self, m: int) -> FloatArray:
+        return np.full(m, math.exp(self.mu + self.sigma**2 / 2.0))
+
+    def second_moment(self, m: int) -> FloatArray:
+        return np.full(m, math.exp(2.0 * self.mu + 2.0 * self.sigma**2))
+
+
+@final
+@dataclass(frozen=True)
+class Exponential:
+    """Coefficients are exponential with mean ``scale`` and second moment 2 scale^2."""
+
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_scale("scale", self.scale)
+
+    def draw(self, support: Support, rng: Rng) -> FloatArray:
+        return _never_zero(self.scale * rng.standard_exponential(len(support.indices)))
+
+    def mean(self, m: int) -> FloatArray:
+        return np.full(m, float(self.scale))
+
+    def second_moment(self, m: int) -> FloatArray:
+        return np.full(m, 2.0 * float(self.scale) ** 2)
+
+
+@final
+@dataclass(frozen=True)
+class SignedGaussian:
+    """Coefficients are normal of mean 0 and standard deviation ``scale``."""
+
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_scale("scale", self.scale)
+
+    def draw(self, support: Support, rng: Rng) -> FloatArray:
+        return _never_zero(self.scale * rng.standard_normal(len(support.indices)))
+
+    def mean(self, m: int) -> FloatArray:
+        return np.zeros(m)
+
+    def second_moment(self, m: int) -> FloatArray:
+        return np.full(m, float(self.scale) ** 2)
+
+
+@final
+@dataclass(frozen=True)
+class BernoulliSign:
+    """Coefficients are +``value`` or -``value``, each with probability 1/2."""
+
+    value: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_scale("value", self.value)
+
+    def draw(self, support: Support, rng: Rng) -> FloatArray:
+        return np.where(rng.random(len(support.indices)) < 0.5, -float(self.value), float(self.value))
+
+    def mean(self, m: int) -> FloatArray:
+        return np.zeros(m)
+
+    def second_moment(self, m: int) -> FloatArray:
+        return np.full(m, float(self.value) ** 2)

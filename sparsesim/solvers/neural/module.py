@@ -1,0 +1,120 @@
+"""What a trainable model is: codes, reconstruction and named losses on the last two axes.
+
+A leading axis is an ensemble: parameters are ``(p, d)`` or ``(E, p, d)``, data ``(B, d)`` or ``(E, B, d)``, losses
+``()`` or ``(E,)``. A model is written for one member; `stack` makes the ensemble, `member` takes one out again.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of training: ``index`` of ``total``, with the noise generators of the members (one each)."""
+
+    index: int
+    total: int
+    generators: tuple[torch.Generator, ...] = ()
+
+    @property
+    def progress(self) -> float:
+        """Share of training done: 0 at the first step, 1 at the last."""
+        return self.index / max(self.total - 1, 1)
+
+    def normal(self, like: Tensor) -> Tensor:
+        """Return standard normal noise of the shape of ``like``, each member's from its own generator."""
+        if like.ndim == 2:
+            return torch.randn(like.shape, generator=self.generators[0], dtype=like.dtype, device=like.device)
+        shape = like.shape[1:]
+        draws = [torch.randn(shape, generator=g, dtype=like.dtype, device=like.device) for g in self.generators]
+        return torch.stack(draws)
+
+
+class SparseModule(nn.Module, ABC):
+    """A model that `train` can train: everything acts on the last two axes, running statistics are buffers.
+
+    Hyperparameters that may differ between the members of an ensemble are buffers of shape ``()``; those that decide
+    shapes or control flow are plain attributes, and `stack` insists that they agree.
+    """
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> Tensor:
+        """Return the codes ``(..., B, p)`` used in inference: deterministic, row by row."""
+
+    @abstractmethod
+    def decode(self, codes: Tensor) -> Tensor:
+        """Return the reconstruction ``(..., B, d)``."""
+
+    @abstractmethod
+    def losses(self, x: Tensor, step: Step) -> dict[str, Tensor]:
+        """Return the named terms, already weighted, each of shape ``()`` or ``(E,)``; the loss is their sum."""
+
+    @abstractmethod
+    def atoms(self) -> Tensor:
+        """Return the decoder rows ``(..., p, d)`` as they are, of any norm."""
+
+    @abstractmethod
+    def decoder_bias(self) -> Tensor:
+        """Return the decoder bias ``(..., d)``."""
+
+    def before_step(self) -> None:
+        """Change the gradients before the optimiser reads them (called without gradient recording)."""
+
+    def after_step(self) -> None:
+        """Restore constraints of the parameters after the optimiser moved them (called without gradient recording)."""
+
+
+def tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Return the parameters and buffers of ``module`` by name."""
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+
+def stack(members: Sequence[SparseModule]) -> SparseModule:
+    """Return one module whose parameters and buffers are those of ``members`` along a new leading axis.
+
+    Raises
+    ------
+    ValueError
+        If the members differ in kind, in shapes or in a plain attribute.
+    """
+    first = members[0]
+    for other in members[1:]:
+        if _form(other) != _form(first):
+            raise ValueError(
+                "the members of an ensemble must be of one kind, with equal shapes and plain attributes; got "
+                f"{_form(first)} and {_form(other)}. Train them separately."
+            )
+    batched = copy.deepcopy(first)
+    parts = [tensors(each) for each in members]
+    for name, tensor in tensors(batched).items():
+        tensor.data = torch.stack([part[name].detach() for part in parts])
+    return batched
+
+
+def member(batched: SparseModule, index: int) -> SparseModule:
+    """Return member ``index`` of an ensemble made by `stack`, as a module of its own that shares no memory."""
+    single = copy.deepcopy(batched)
+    for tensor in tensors(single).values():
+        tensor.data = tensor.detach()[index].clone()
+    return single
+
+
+def _form(module: nn.Module) -> tuple[Any, ...]:
+    """Return what two modules must share to be stacked: type, tensor names with shapes, plain public attributes."""
+    plain = tuple(
+        (f"{path}.{name}".lstrip("."), value)
+        for path, part in module.named_modules()
+        for name, value in sorted(vars(part).items())
+        if not name.startswith("_") and isinstance(value, bool | int | float | str | None)
+    )
+    shapes = tuple((name, tuple(tensor.shape)) for name, tensor in tensors(module).items())
+    return type(module).__name__, shapes, plain

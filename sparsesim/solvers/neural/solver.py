@@ -1,0 +1,227 @@
+"""The border: numpy data in, a `FittedDictionary` out, for every gradient-trained model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import torch
+
+from sparsesim._arrays import Codes, FloatArray, IntArray, Rng, check_int, check_samples, read_only, unit_rows
+from sparsesim._identity import fork
+from sparsesim._source import Rows, Source
+from sparsesim.solvers.base import FittedDictionary
+from sparsesim.solvers.neural.module import SparseModule, member, stack
+from sparsesim.solvers.neural.train import Outcome, Training, train
+
+PROBE = 4096  # samples of a stream from which its mean and scale are estimated
+BLOCK_VALUES = 2**18  # codes computed at a time in inference
+SAME_ATOMS = 1e-5  # float32 rounding of unit rows
+
+
+class NeuralSolver(ABC):
+    """A gradient-trained solver: a frozen dataclass that says how its module is made; all else is here.
+
+    The status of a fit is BUDGET_SPENT or DIVERGED, never CONVERGED. Weights, row order and noise are functions of
+    ``rng`` alone; torch's global random state, default dtype, grad mode and thread count are left alone.
+    """
+
+    width: int
+    training: Training
+
+    @abstractmethod
+    def module(self, dim: int, rng: Rng) -> SparseModule:
+        """Return the untrained model of one member, its initial weights drawn from ``rng``."""
+
+    def fit(self, x: FloatArray, *, rng: Rng) -> FittedDictionary:
+        """Return the dictionary learned from ``x (n, d)``: all rows are seen, in random order, before any is again.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If ``x`` is not a finite real matrix with at least one row and one column.
+        """
+        return self.fit_stream(Rows(check_samples(x)), rng=rng)
+
+    def fit_stream(self, source: Source, *, rng: Rng) -> FittedDictionary:
+        """Return the dictionary learned from fresh batches of ``source``."""
+        return fit_together([self], [source], [rng])[0]
+
+    def fit_ensemble(self, sources: Sequence[Source], rngs: Sequence[Rng]) -> list[FittedDictionary]:
+        """Return what `fit_stream` gives for each source with its rng, up to rounding, trained as one batched model."""
+        return fit_together([self] * len(sources), sources, rngs)
+
+
+def fit_together(
+    solvers: Sequence[NeuralSolver], sources: Sequence[Source], rngs: Sequence[Rng]
+) -> list[FittedDictionary]:
+    """Return the fit of each solver to its source with its rng, all trained as one batched model.
+
+    Member e is what ``solvers[e].fit_stream(sources[e], rng=rngs[e])`` returns, up to float32 rounding: batched
+    products sum in another order. Small models are bound by launches, so E of them cost little more than one. The
+    solvers must be of one kind, width and training; penalties may differ, k may not.
+
+    Raises
+    ------
+    ValueError
+        If the three lists differ in length, or the models in shape.
+    """
+    if not solvers or not len(solvers) == len(sources) == len(rngs):
+        raise ValueError(
+            f"one solver, source and rng are needed for each model, and at least one model; "
+            f"got {len(solvers)}, {len(sources)} and {len(rngs)}."
+        )
+    training = solvers[0].training
+    if any(type(s) is not type(solvers[0]) or s.training != training for s in solvers):
+        raise ValueError("solvers trained together must be of one kind with equal training. Fit them separately.")
+    data, modules, order = [], [], []
+    for solver, source, rng in zip(solvers, sources, rngs, strict=True):
+        init_rng, train_rng, probe_rng = fork(rng, 3)
+        data.append(_prepared(source, probe_rng, training.normalise))
+        modules.append(solver.module(source.dim, init_rng))
+        order.append(train_rng)
+    single = len(modules) == 1
+    model = modules[0] if single else stack(modules)
+    outcomes = train(model, [each.source for each in data], order, training)
+    trained = [model] if single else [member(model, e) for e in range(len(modules))]
+    return [_fitted(*parts) for parts in zip(trained, data, outcomes, strict=True)]
+
+
+def check_neural(solver: NeuralSolver) -> None:
+    """Check the fields that every gradient-trained solver has."""
+    check_int("width", solver.width, 1)
+    if not isinstance(solver.training, Training):
+        raise TypeError(f"training must be a Training, e.g. Training(steps=3000); got {solver.training!r}.")
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Data:
+    """A float32 `Source` of (x - mean) / scale, and what it was shifted and scaled by."""
+
+    source: Source
+    mean: FloatArray
+    scale: float
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Stream:
+    """The `Source` of (x - mean) / scale in float32, each batch checked."""
+
+    source: Source
+    mean: FloatArray
+    scale: float
+
+    @property
+    def dim(self) -> int:
+        return self.source.dim
+
+    def batches(self, size: int, rng: Rng) -> Iterator[FloatArray]:
+        for batch in self.source.batches(size, rng):
+            x = check_samples(batch, "a batch of the source", dim=self.dim)
+            if len(x) != size:
+                raise ValueError(f"a batch of the source has {len(x)} rows, but {size} were asked for.")
+            yield _apply(x, self.mean, self.scale)
+
+
+def _apply(x: FloatArray, mean: FloatArray, scale: float) -> FloatArray:
+    return ((x - mean.astype(x.dtype)) / x.dtype.type(scale)).astype(np.float32, copy=False)
+
+
+def _prepared(source: Source, rng: Rng, normalise: bool) -> _Data:
+    """Return the training data, shifted and scaled to mean zero and E||x||^2 = d if asked.
+
+    The statistics are those of all rows, if rows are given, and of `PROBE` fresh samples of a stream.
+    """
+    mean: FloatArray = np.zeros(source.dim)
+    scale = 1.0
+    if isinstance(source, Rows):
+        x = check_samples(source.x).astype(np.float64, copy=False)
+        if normalise:
+            mean, scale = _moments(x)
+        return _Data(Rows(_apply(x, mean, scale)), mean, scale)
+    if normalise:
+        probe = check_samples(next(source.batches(PROBE, rng)), "a batch of the source", dim=source.dim)
+        mean, scale = _moments(probe.astype(np.float64, copy=False))
+    return _Data(_Stream(source, mean, scale), mean, scale)
+
+
+def _moments(x: FloatArray) -> tuple[FloatArray, float]:
+    """Return the mean ``(d,)`` and the root mean square deviation of a coordinate, 1 where the rows are all equal."""
+    reach = float(np.abs(x).max()) or 1.0  # divided out first, so that squares neither overflow nor vanish
+    relative = x / reach
+    mean = relative.mean(axis=0)
+    spread = float(np.sqrt(np.square(relative - mean).mean()))
+    # Rows that are equal up to the rounding of their mean have nothing but rounding to learn.
+    return mean * reach, spread * reach if spread > 64 * np.finfo(np.float64).eps else 1.0
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class NeuralEncoder:
+    """The trained encoder as an `Encoder`: it belongs to the atoms it was trained with and knows their norms.
+
+    Codes are computed in float32, in blocks of one fixed shape, so that a row alone is encoded as in company, and come
+    back in the precision of x: module.encode(x / scale + offset) * scale * norms, for centred x. The module is on the
+    CPU in evaluation mode.
+
+    Attributes
+    ----------
+    module : the trained model of one member.
+    atoms : (p, d) unit rows.
+    norms : (p,) the norms that its decoder rows have.
+    offset : (d,) its decoder bias.
+    scale : of the data it was trained on.
+    """
+
+    module: SparseModule
+    atoms: FloatArray
+    norms: FloatArray
+    offset: FloatArray
+    scale: float
+
+    def encode(self, x: FloatArray, atoms: FloatArray) -> Codes:
+        """Return the codes ``(n, p)`` of centred samples ``x (n, d)``.
+
+        Raises
+        ------
+        ValueError
+            If ``atoms`` are not those the network was trained with: an amortised encoder has no codes for others.
+        """
+        if atoms.shape != self.atoms.shape or np.abs(atoms - self.atoms).max() > SAME_ATOMS:
+            raise ValueError(
+                f"a neural encoder encodes in the atoms it was trained with, {self.atoms.shape}; got others, "
+                f"{atoms.shape}. Replace the encoder together with the atoms, e.g. by OrthogonalMatchingPursuit(k)."
+            )
+        p = len(self.atoms)
+        size = max(64, min(1024, BLOCK_VALUES // p))
+        gauge = (self.norms * self.scale).astype(np.float64)
+        parts = [self._block(x[start : start + size], size) for start in range(0, len(x), size)]
+        data, columns, counts = (np.concatenate(part) for part in zip(*parts, strict=True)) if parts else _NO_CODES
+        indptr = np.concatenate([[0], np.cumsum(counts)])
+        return Codes(((data * gauge[columns]).astype(x.dtype), columns, indptr), shape=(len(x), p))
+
+    def _block(self, x: FloatArray, size: int) -> tuple[FloatArray, IntArray, IntArray]:
+        """Return the nonzero codes of at most ``size`` rows, their columns, and how many each row has."""
+        padded = torch.zeros((size, x.shape[1]), dtype=torch.float32)  # aligned by torch, see `train`
+        padded.numpy()[: len(x)] = x / x.dtype.type(self.scale) + self.offset.astype(x.dtype)
+        with torch.no_grad():
+            codes = self.module.encode(padded)[: len(x)].numpy()
+        rows, columns = np.nonzero(codes)
+        return codes[rows, columns], columns.astype(np.int32), np.bincount(rows, minlength=len(x))
+
+
+_NO_CODES = (np.empty(0, np.float32), np.empty(0, np.int32), np.empty(0, np.int64))
+
+
+def _fitted(model: SparseModule, data: _Data, outcome: Outcome) -> FittedDictionary:
+    """Return the trained model as a dictionary of unit atoms in the scale of the data."""
+    model.eval().requires_grad_(False)
+    atoms, norms = unit_rows(model.atoms().double().numpy())
+    offset = model.decoder_bias().double().numpy()
+    encoder = NeuralEncoder(model, read_only(atoms), read_only(norms), read_only(offset), data.scale)
+    return FittedDictionary(atoms, data.scale * offset + data.mean, encoder, outcome.status, outcome.trace)

@@ -1,0 +1,259 @@
+"""The one training loop of every gradient-trained model, alone or as an ensemble."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sparsesim._arrays import FloatArray, Rng, check_int, check_real
+from sparsesim._identity import fork
+from sparsesim._source import Source
+from sparsesim.solvers.base import Status
+from sparsesim.solvers.neural.module import SparseModule, Step, tensors
+
+CHECK_EVERY = 50  # steps between two looks at the losses; a diverged model falls back at most so far
+POINTS = 50  # recorded points of the trace
+CHUNK_VALUES = 2**20  # numbers fetched from the sources at a time
+
+
+@final
+@dataclass(frozen=True)
+class Training:
+    """How a model is trained: Adam in float32 with a linear warm-up and a linear decay of the learning rate to zero.
+
+    Parameters
+    ----------
+    steps : number of steps; the budget is always spent.
+    batch_size : B, samples a step.
+    learning_rate : of Adam, for data normalised to E||x - mean||^2 = d. The default suits up to about a thousand
+        atoms; wider models want less, in proportion to 1 / sqrt(width).
+    betas, eps : of Adam.
+    warmup : share of the steps over which the rate rises from zero.
+    decay : share of the steps, at the end, over which the rate falls to zero.
+    grad_clip : largest Euclidean norm of the whole gradient of one model; None does not clip.
+    normalise : shift and scale the data to mean zero and E||x||^2 = d before training, folded back afterwards.
+        Penalties are quoted in that scale. False trains on the data as they are.
+    """
+
+    steps: int = 3000
+    batch_size: int = 256
+    learning_rate: float = 5e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    warmup: float = 0.02
+    decay: float = 0.3
+    grad_clip: float | None = None
+    normalise: bool = True
+
+    def __post_init__(self) -> None:
+        check_int("steps", self.steps, 1)
+        check_int("batch_size", self.batch_size, 1)
+        check_real("learning_rate", self.learning_rate, 0.0, open_low=True)
+        if not isinstance(self.betas, tuple) or len(self.betas) != 2:
+            raise TypeError(f"betas must be a tuple of two numbers such as (0.9, 0.999); got {self.betas!r}.")
+        for name, value in zip(("betas[0]", "betas[1]"), self.betas, strict=True):
+            if check_real(name, value, 0.0, 1.0) == 1.0:
+                raise ValueError(f"{name} must be below 1, or no gradient is ever used; got {value!r}.")
+        check_real("eps", self.eps, 0.0, open_low=True)
+        check_real("warmup", self.warmup, 0.0, 1.0)
+        check_real("decay", self.decay, 0.0, 1.0)
+        if self.warmup + self.decay > 1:
+            raise ValueError(f"warmup + decay must not exceed 1; got {self.warmup!r} + {self.decay!r}.")
+        if self.grad_clip is not None:
+            check_real("grad_clip", self.grad_clip, 0.0, open_low=True)
+        if not isinstance(self.normalise, bool):
+            raise TypeError(f"normalise must be True or False; got {self.normalise!r}.")
+
+    def rates(self) -> FloatArray:
+        """Return the learning rate of each step, ``(steps,)``: positive, at most ``learning_rate``."""
+        left = np.arange(self.steps, 0, -1)  # steps left, this one included, so that no step is wasted at rate zero
+        done = self.steps + 1 - left
+        rise = done / max(self.warmup * self.steps, 1.0)
+        fall = left / max(self.decay * self.steps, 1.0)
+        return self.learning_rate * np.minimum(1.0, np.minimum(rise, fall))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """How the training of one model ended, and the loss terms at recorded steps."""
+
+    status: Status
+    trace: dict[str, tuple[float, ...]]
+
+
+def train(module: SparseModule, sources: Sequence[Source], rngs: Sequence[Rng], training: Training) -> list[Outcome]:
+    """Train ``module`` in place and return one `Outcome` for each source: BUDGET_SPENT, or DIVERGED.
+
+    With one source the module is a single model; with E it is an ensemble of E members made by `stack`, trained
+    together, member e as it would be alone on ``sources[e]`` with ``rngs[e]`` (up to rounding). A member whose loss or
+    weights stop being finite is DIVERGED: it is left with its last weights that were checked to be finite, at most
+    `CHECK_EVERY` steps old, its trace has ``diverged_at``, and the others go on.
+
+    The trace holds ``step``, each loss term and their sum ``loss`` at about `POINTS` steps.
+    """
+    order, noise = zip(*(fork(rng, 2) for rng in rngs), strict=True)
+    generators = tuple(torch.Generator().manual_seed(int(rng.integers(2**63))) for rng in noise)
+    mode = module.training
+    module.train()
+    try:
+        with torch.enable_grad():
+            return _run(module, _feed(sources, order, training), generators, training)
+    finally:
+        module.train(mode)
+
+
+def _run(
+    module: SparseModule, feed: Iterator[Tensor], generators: tuple[torch.Generator, ...], training: Training
+) -> list[Outcome]:
+    optimiser, watch = _Adam(module, training, len(generators) > 1), _Watch(module, len(generators), training.steps)
+    for index, x in enumerate(feed):
+        step = Step(index, training.steps, generators)
+        terms = module.losses(x, step)
+        loss = reduce(torch.add, terms.values())
+        (loss.sum() if loss.ndim else loss).backward()  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            module.before_step()
+            optimiser.step(index)
+            module.after_step()
+        if watch.all_diverged(index, terms, loss.detach()):
+            break
+    optimiser.release()
+    return watch.finish()
+
+
+def _feed(sources: Sequence[Source], rngs: Sequence[Rng], training: Training) -> Iterator[Tensor]:
+    """Yield one float32 batch for each step, ``(B, d)`` for one source and ``(E, B, d)`` for E, fetched in chunks."""
+    size, dim, count = training.batch_size, sources[0].dim, len(sources)
+    streams = [source.batches(size, rng) for source, rng in zip(sources, rngs, strict=True)]
+    chunk = min(max(1, CHUNK_VALUES // (count * size * dim)), CHECK_EVERY)
+    for start in range(0, training.steps, chunk):
+        # torch aligns its memory and numpy does not: products of unaligned matrices differ in their last bit.
+        block = torch.empty((min(chunk, training.steps - start), count, size, dim), dtype=torch.float32)
+        view = block.numpy()
+        for column, stream in enumerate(streams):
+            for row in range(len(view)):
+                view[row, column] = _next(stream, start + row)
+        yield from (block[:, 0] if count == 1 else block).unbind(0)
+
+
+def _next(stream: Iterator[FloatArray], index: int) -> FloatArray:
+    batch = next(stream, None)
+    if batch is None:
+        raise ValueError(f"the source ended after {index} batches; a Source yields batches for ever.")
+    return batch
+
+
+class _Adam:
+    """Adam on all parameters as one flat vector: the same arithmetic as `torch.optim.Adam` in a few large operations.
+
+    Parameters and their gradients become views of the vector, which backward adds to in place.
+    """
+
+    def __init__(self, module: SparseModule, training: Training, ensemble: bool) -> None:
+        self.parameters, self.ensemble = list(module.parameters()), ensemble
+        self.flat = torch.cat([p.detach().reshape(-1) for p in self.parameters])
+        self.gradient, self.mean, self.square, self.scratch = (torch.zeros_like(self.flat) for _ in range(4))
+        start = 0
+        for p in self.parameters:
+            end = start + p.numel()
+            p.data = self.flat[start:end].view(p.shape)
+            p.grad = self.gradient[start:end].view(p.shape)
+            start = end
+        self.beta1, self.beta2 = training.betas
+        powers = np.arange(1, training.steps + 1)
+        root = np.sqrt(1 - self.beta2**powers)
+        self.rates = (training.rates() * root / (1 - self.beta1**powers)).tolist()
+        self.eps = (training.eps * root).tolist()
+        self.clip = training.grad_clip
+
+    def step(self, index: int) -> None:
+        if self.clip is not None:
+            self._clip(self.clip)
+        self.mean.lerp_(self.gradient, 1 - self.beta1)
+        self.square.mul_(self.beta2).addcmul_(self.gradient, self.gradient, value=1 - self.beta2)
+        torch.sqrt(self.square, out=self.scratch).add_(self.eps[index])
+        self.flat.addcdiv_(self.mean, self.scratch, value=-self.rates[index])
+        self.gradient.zero_()
+
+    def _clip(self, largest: float) -> None:
+        """Scale the gradient of each model down to norm ``largest``."""
+        gradients = [p.grad if self.ensemble else p.grad.unsqueeze(0) for p in self.parameters if p.grad is not None]
+        total = sum(g.reshape(len(g), -1).square().sum(1) for g in gradients)
+        factor = (largest / torch.as_tensor(total).sqrt()).clamp_max(1.0)
+        for g in gradients:
+            g.mul_(factor.reshape(-1, *(1,) * (g.ndim - 1)))
+
+    def release(self) -> None:
+        """Give each parameter memory of its own again."""
+        for p in self.parameters:
+            p.data = p.data.clone()
+            p.grad = None
+
+
+class _Watch:
+    """Keeps the trace and, at checks, the last finite weights of each model; costs no synchronisation in between."""
+
+    def __init__(self, module: SparseModule, count: int, steps: int) -> None:
+        self.module, self.count, self.steps = module, count, steps
+        self.recorded = set(np.unique(np.linspace(0, steps - 1, min(POINTS, steps)).round().astype(int)).tolist())
+        self.points: list[tuple[int, dict[str, Tensor]]] = []
+        self.losses: list[Tensor] = []
+        self.diverged_at: list[int | None] = [None] * count
+        self.saved = [tensor.clone() for tensor in self._members()]
+
+    def _members(self) -> list[Tensor]:
+        """Return parameters and buffers with a leading axis of members, sharing their memory."""
+        held = [tensor.detach() for tensor in tensors(self.module).values()]
+        return held if self.count > 1 else [tensor.unsqueeze(0) for tensor in held]
+
+    def all_diverged(self, index: int, terms: dict[str, Tensor], loss: Tensor) -> bool:
+        """Take note of a step; return True when no model is left to train."""
+        self.losses.append(loss)
+        if index in self.recorded:
+            self.points.append((index, {**{name: term.detach() for name, term in terms.items()}, "loss": loss}))
+        if len(self.losses) < CHECK_EVERY and index + 1 < self.steps:
+            return False
+        self._check(index + 1 - len(self.losses))
+        self.losses.clear()
+        return None not in self.diverged_at
+
+    def _check(self, first: int) -> None:
+        finite = torch.stack(self.losses).reshape(len(self.losses), self.count).isfinite().cpu().numpy()
+        current = self._members()
+        sound = torch.stack([t.reshape(self.count, -1).isfinite().all(1) for t in current]).all(0).cpu().numpy()
+        for e in range(self.count):
+            if self.diverged_at[e] is not None:
+                continue
+            if not (finite[:, e].all() and sound[e]):
+                self.diverged_at[e] = first + int(np.argmin(np.append(finite[:, e], False)))
+                continue
+            for saved, tensor in zip(self.saved, current, strict=True):
+                saved[e].copy_(tensor[e])
+
+    def finish(self) -> list[Outcome]:
+        """Put the last finite weights back into diverged models and return how each ended."""
+        outcomes = []
+        for e, stop in enumerate(self.diverged_at):
+            if stop is not None:
+                for saved, tensor in zip(self.saved, self._members(), strict=True):
+                    tensor[e].copy_(saved[e])
+            trace = self._trace(e, self.steps if stop is None else stop)
+            outcomes.append(Outcome(Status.BUDGET_SPENT if stop is None else Status.DIVERGED, trace))
+        return outcomes
+
+    def _trace(self, e: int, stop: int) -> dict[str, tuple[float, ...]]:
+        kept = [(index, terms) for index, terms in self.points if index < stop]
+        names = kept[0][1] if kept else {}
+        trace = {"step": tuple(float(index) for index, _ in kept)}
+        for name in names:
+            trace[name] = tuple(float(terms[name].reshape(-1)[e]) for _, terms in kept)
+        if stop < self.steps:
+            trace["diverged_at"] = (float(stop),)
+        return trace

@@ -172,3 +172,22 @@ def test_bad_configurations_are_refused(arguments):
 def test_certificates_refuse_shapes_that_do_not_fit():
     with pytest.raises(ValueError, match="must fit"):
         duality_gap(np.ones((2, 3)), np.eye(3), csr_array(np.ones((3, 3))), 0.1)
+
+
+@pytest.mark.filterwarnings("error")
+def test_certificates_are_numbers_where_the_penalty_over_the_samples_leaves_the_range():
+    rng = np.random.default_rng(6)
+    x, atoms = rng.standard_normal((4, 3)), np.eye(3)
+    x[0], x[1] = 1e-310 * x[0], 0.0
+    for penalty in (10.0, 1e-310):
+        codes = Lasso(penalty).encode(x, atoms)
+        for non_negative in (False, True):
+            positive = Lasso(penalty, non_negative).encode(x, atoms)
+            gaps = duality_gap(x, atoms, positive if non_negative else codes, penalty, non_negative=non_negative)
+            assert gaps.max() < 1e-6 and gaps.min() > -1e-15  # the tolerance of the encoder, and rounding
+    assert np.array_equal(kkt_residual(x, atoms, csr_array((4, 3)), 10.0), np.zeros(4))
+
+
+def test_samples_that_are_not_finite_are_refused():
+    with pytest.raises(ValueError, match="row 2 holds NaN"):
+        Lasso(0.1).encode(np.array([[1.0], [2.0], [np.nan]]), np.eye(1))

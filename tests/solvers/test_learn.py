@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
+from sparsesim._arrays import unit_rows
 from sparsesim._identity import Role, stream
 from sparsesim.metrics.evaluation import cosines, match_rows
 from sparsesim.solvers.base import Status
@@ -147,6 +148,14 @@ def test_unused_and_duplicate_atoms_are_replaced_by_what_is_coded_badly():
     assert replace_idle(atoms, codes, residual, 1.0, rng)[1] == 1
 
 
+def test_no_atom_is_above_a_coherence_of_one_by_rounding():
+    for seed in range(50):  # in some of these the square of a unit row is 1 + 2e-16
+        rng = np.random.default_rng(seed)
+        atoms = np.repeat(unit_rows(rng.standard_normal((1, 7)))[0], 2, axis=0)
+        for codes in (rng.standard_normal((3, 2)), rng.random((3, 2)) + 0.1):
+            assert replace_idle(atoms, csr_array(codes), rng.standard_normal((3, 7)), 1.0, rng)[1] == 0
+
+
 @pytest.mark.parametrize("learner", LEARNERS, ids=NAMES)
 def test_the_trace_tells_the_training_error_of_the_dictionary_returned(learner):
     _, x = planted(6, 8, 16, 2, 400)
@@ -190,8 +199,10 @@ def test_codes_that_are_not_finite_are_a_status_not_an_exception():
         np.random.default_rng(0).standard_normal((9, 1)),
         1e150 * np.random.default_rng(0).standard_normal((9, 3)),
         1e-150 * np.random.default_rng(0).standard_normal((9, 3)),
+        1e308 * np.random.default_rng(0).uniform(-1, 1, (9, 3)),
+        1e-310 * np.random.default_rng(0).standard_normal((9, 3)),
     ],
-    ids=["zero", "constant", "one_sample", "two_samples", "one_dimension", "huge", "tiny"],
+    ids=["zero", "constant", "one_sample", "two_samples", "one_dimension", "huge", "tiny", "largest", "subnormal"],
 )
 def test_degenerate_samples_give_a_dictionary(learner, encoder, x):
     for width in (1, 4):

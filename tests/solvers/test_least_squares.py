@@ -95,3 +95,19 @@ def test_the_genie_encodes_only_the_samples_it_knows():
 def test_bad_supports_are_refused(support, message):
     with pytest.raises(ValueError, match=message):
         least_squares_on_support(np.ones((2, 2)), np.eye(2), support)
+
+
+def test_integer_samples_have_the_codes_of_the_same_numbers_as_floats():
+    x, atoms, support = problem(5, 12, 6, 9, False)
+    whole = np.round(10 * x)
+    codes = least_squares_on_support(whole.astype(int), atoms, support)
+    assert codes.dtype == np.float64
+    assert np.array_equal(codes.toarray(), least_squares_on_support(whole, atoms, support).toarray())
+
+
+def test_samples_that_do_not_fit_the_atoms_or_are_not_finite_are_refused():
+    support = csr_array(np.eye(2))
+    with pytest.raises(ValueError, match="atoms has 2 columns, but d=3"):
+        least_squares_on_support(np.ones((2, 3)), np.eye(2), support)
+    with pytest.raises(ValueError, match="x holds 4 NaN"):
+        least_squares_on_support(np.full((2, 2), np.nan), np.eye(2), support)

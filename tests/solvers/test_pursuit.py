@@ -299,6 +299,8 @@ def test_codes_are_well_formed_for_single_atoms_single_samples_and_none():
         (lambda: orthogonal_matching_pursuit(np.ones((2, 3)), 2 * np.eye(3), 1), ValueError, "unit rows"),
         (lambda: MatchingPursuit(1).encode(np.ones((2, 3)), np.eye(2)), ValueError, "share d"),
         (lambda: MatchingPursuit(1).encode(np.ones((2, 2), dtype=int), np.eye(2)), TypeError, "float32 or float64"),
+        (lambda: MatchingPursuit(1).encode(np.array([[0, 1], [np.nan, 1]]), np.eye(2)), ValueError, "row 1 holds NaN"),
+        (lambda: OrthogonalMatchingPursuit(1).encode(np.full((1, 2), np.inf), np.eye(2)), ValueError, "finite; row 0"),
     ],
 )
 def test_bad_requests_are_refused_with_a_remedy(action, error, message):

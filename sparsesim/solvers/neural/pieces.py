@@ -41,10 +41,10 @@ def largest(u: Tensor, k: int) -> Tensor:
     u, p = u.detach(), u.shape[-1]
     if k >= p:
         return u.clone().gt_(0.0)
-    if not u.is_cuda:  # on a GPU the question whether there is a tie would cost a synchronisation a step
-        top = u.topk(k + 1, dim=-1).values
-        bar = top[..., k:].clamp_min(0.0)
-        if not bool((top[..., k - 1 : k] == bar).any()):
+    if u.is_cpu:  # numpy's partition is several times as fast as topk; on a GPU asking for a tie would synchronise
+        parted = torch.from_numpy(np.partition(u.numpy(), p - k - 1, axis=-1))
+        bar = parted[..., p - k - 1 : p - k].clamp_min(0.0)
+        if not bool((parted[..., p - k :].amin(-1, keepdim=True) == bar).any()):
             return u.clone().gt_(bar)
     return _largest_by_key(u, k)
 

@@ -28,7 +28,7 @@ class GaussianVAEModule(SparseModule):
     ) -> None:
         super().__init__()
         atoms, inputs = unit_normal(width, dim, rng), hidden or dim
-        # A linear encoder starts tied and shrunk so that it does not overshoot; behind a hidden layer it starts at zero.
+        # A linear encoder starts tied, shrunk so that it does not overshoot; behind a hidden layer it starts at zero.
         means = np.zeros((hidden, width)) if hidden else atoms.T * min(1.0, dim / width)
         self.width = width
         self.hidden = drawn(rng.standard_normal((dim, hidden)) * math.sqrt(2 / dim)) if hidden else None

@@ -63,6 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     unknown = sorted(set(options.names) - set(NAMES))
     if unknown:
         parser.error(f"no figure {unknown[0]!r}; there are {', '.join(NAMES)}.")
+    for name in options.names or NAMES:
+        if not (options.tables / f"{name}.csv").is_file():
+            parser.error(
+                f"no table {name}.csv in {options.tables}; make it by: python -m studies run {name} --tier laptop"
+            )
     cards = [card(name, options.tables, options.out) for name in options.names or NAMES]
     for one in cards:
         for claim in one.claims:

@@ -6,11 +6,10 @@ import argparse
 import importlib
 import json
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from sparsesim.study import Store, Study, StudyFailedError, progress, run, table
+from sparsesim.study import Store, Study, StudyFailedError, progress, run, study_keys, table
 from sparsesim.study.provenance import provenance
 from studies.tiers import Tier
 
@@ -26,14 +25,23 @@ def load(name: str, tier: Tier) -> Study:
     return declared
 
 
-def _write(name: str, study: Study, store: Store, tables: Path, facts: dict[str, object]) -> Path:
+def computed_with(study: Study, store: Store) -> dict[str, object]:
+    """Return what the rows of ``study`` were computed with; where they differ, every value that occurs."""
+    keys = set(study_keys(study).values())
+    beside = [record.provenance for record in store.tail().new(last=True) if record.row and record.key in keys]
+    names = sorted(set(provenance()) - {"time"})
+    facts = {name: ", ".join(sorted({str(one.get(name)) for one in beside})) for name in names}
+    times = sorted(str(one["time"]) for one in beside)
+    seconds = round(sum(float(one["seconds"]) for one in beside), 1)
+    return {"cells": len(keys), "seconds of all cells": seconds, "first row": times[0], "last row": times[-1], **facts}
+
+
+def _write(name: str, study: Study, store: Store, tables: Path, tier: Tier) -> Path:
     tables.mkdir(parents=True, exist_ok=True)
     path = tables / f"{name}.csv"
     table(study, store).write(path)
-    record = {**facts, "cells": len(study.cells), **provenance()}
-    (tables / f"{name}.provenance.json").write_text(
-        json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8"
-    )
+    record = json.dumps({"tier": tier.value, **computed_with(study, store)}, indent=1)
+    (tables / f"{name}.provenance.json").write_text(record + "\n", encoding="utf-8")
     return path
 
 
@@ -55,10 +63,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     study = load(options.name, options.tier)
     root = options.store or Path("build") / "studies" / f"{options.name}-{options.tier.value}"
     store = Store(root)
-    if options.command == "status":
-        print(f"{len(table(study, store))} of {len(study.cells)} cells are done in {root}")
-        return 0
-    started = time.perf_counter()
+    if options.command != "run":
+        done = len(table(study, store))
+        print(f"{done} of {len(study.cells)} cells are done in {root}")
+        if options.command == "status":
+            return 0
+        if done < len(study.cells):  # a part must not take the place of the whole table
+            print(f"no table is written before all are; python -m studies run {options.name}", file=sys.stderr)
+            return 1
     if options.command == "run":
         try:
             run(study, store, engine=options.engine, on_event=progress())
@@ -66,8 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(error, file=sys.stderr)
             return 1
     tables = options.tables or (TABLES if options.tier is Tier.LAPTOP else root)
-    facts = {"tier": options.tier.value, "seconds of this run": round(time.perf_counter() - started, 1)}
-    print(f"table: {_write(options.name, study, store, tables, facts)}")
+    print(f"table: {_write(options.name, study, store, tables, options.tier)}")
     return 0
 
 

@@ -70,7 +70,7 @@ class Size:
 
 
 SIZES = {
-    Tier.SMOKE: Size(5, 4_000, 1_000, Training(steps=2_000), 30),
+    Tier.SMOKE: Size(5, 4_000, 1_000, Training(steps=1_500), 30),
     Tier.LAPTOP: Size(10, 20_000, 4_000, Training(steps=10_000), 100),
     Tier.PAPER: Size(20, 100_000, 10_000, Training(steps=50_000), 200),
 }

@@ -43,6 +43,12 @@ FENCED = {
     "matplotlib": ("sparsesim.report", "paper_figures"),
     "sklearn": ("sparsesim.solvers.baselines", "studies.speed"),
 }
+# Folders at the bottom take these packages from outside and no others.
+OUTSIDE = {
+    "sparsesim._": {"numpy", "scipy"},
+    "sparsesim.kernels": {"numpy", "scipy.sparse", "numba"},
+    "theory": {"numpy", "scipy"},
+}
 
 
 def modules():
@@ -93,6 +99,10 @@ def test_a_module_imports_only_what_the_house_allows(module, path):
         for fenced, homes in FENCED.items():
             if name.split(".")[0] == fenced:
                 assert within(module, homes), f"{module} must not import {fenced}"
+        assert not within(name, ["matplotlib.pyplot"]), f"{module} must draw without pyplot, which is global state"
+        for bottom, packages in OUTSIDE.items():
+            if within(module, [bottom]) and name.split(".")[0] not in {*PACKAGES, *sys.stdlib_module_names}:
+                assert within(name, packages), f"{module} must not import {name}"
 
 
 def test_no_module_asserts_or_uses_global_random_state():

@@ -43,7 +43,7 @@ STYLE = """
 :root { --ink:#1d2430; --soft:#5b6675; --line:#dfe3e8; --paper:#ffffff; --wash:#f6f7f9; }
 * { box-sizing:border-box }
 body { margin:0; color:var(--ink); background:var(--wash); font:15px/1.5 system-ui,"Segoe UI","DejaVu Sans",sans-serif }
-main { max-width:1120px; margin:0 auto; padding:24px 16px 64px }
+main { max-width:1300px; margin:0 auto; padding:24px 16px 64px }
 h1 { font-size:26px; margin:8px 0 2px } h2 { font-size:20px; margin:0 0 4px } h3 { font-size:15px; margin:22px 0 6px }
 p { margin:4px 0 10px; max-width:80ch } .soft { color:var(--soft) }
 section { background:var(--paper); border:1px solid var(--line); border-radius:8px; padding:18px 20px; margin:18px 0 }
@@ -53,7 +53,8 @@ figcaption { color:var(--soft); font-size:13px; max-width:100ch }
 table { border-collapse:collapse; width:100%; font-size:13px; font-variant-numeric:tabular-nums }
 th,td { text-align:left; padding:4px 10px 4px 0; border-bottom:1px solid var(--line); vertical-align:top }
 th { color:var(--soft); font-weight:600; white-space:nowrap }
-.scores td { white-space:nowrap }
+.scores table { font-size:12px }
+.scores td { white-space:nowrap; padding-right:8px } .scores th { white-space:normal; vertical-align:bottom }
 .chip { display:inline-block; min-width:104px; text-align:center; border-radius:999px; padding:1px 10px; font-size:11px;
   font-weight:700; letter-spacing:.04em; color:#fff }
 .reproduced { background:#00735c } .drift { background:#9a6200 }
@@ -63,6 +64,7 @@ dl { display:grid; grid-template-columns:max-content 1fr; gap:2px 16px; font-siz
 dt { color:var(--soft) } dd { margin:0; overflow-wrap:anywhere }
 @media print { body { background:#fff } section { border:0; padding:0; break-inside:auto }
   figure, tr { break-inside:avoid }
+  .scroll, figure { overflow:visible } table { font-size:9px } .scores table { font-size:7px }
   .chip { color:#000; background:none; border:1px solid #000 } figure svg { min-width:0 } }
 """
 
@@ -135,7 +137,7 @@ def render(title: str, cards: Sequence[Card]) -> str:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body><main>'
         f"<h1>{escape(title)}</h1><p>Every verdict on this page is computed from the numbers beside it. A score stands "
-        "between its floor (a random dictionary of the same width) and its ceiling (the true atoms).</p>"
+        "between its floor (what random directions reach) and its ceiling (what the true atoms reach).</p>"
         f"<section>{_summary(cards)}</section>{''.join(_card(card) for card in cards)}</main></body></html>\n"
     )
 

@@ -30,8 +30,8 @@ class Interval:
 
     def __str__(self) -> str:
         if self.n == 1:
-            return f"{self.mean:.3f} (1 seed, no interval)"
-        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}] ({self.n} seeds)"
+            return f"{self.mean:z.3f} (1 seed, no interval)"
+        return f"{self.mean:z.3f} [{self.low:z.3f}, {self.high:z.3f}] ({self.n} seeds)"
 
 
 def mean_interval(values: npt.ArrayLike, confidence: float = 0.95) -> Interval:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, TypeAlias, final
 
 import numpy as np
 from scipy.sparse import issparse
 
-from sparsesim._arrays import Codes, FloatArray, unit_rows
+from sparsesim._arrays import Codes, FloatArray, check_samples, unit_rows
 from sparsesim._identity import Role, stream
 from sparsesim.solvers.base import FittedDictionary, Status
 
@@ -56,21 +58,26 @@ class _Bridge:
         """Yield the conversion into the model's own arrays, with its training flags put aside and restored."""
         torch = sys.modules.get("torch")
         if torch is None or not isinstance(self.model, torch.nn.Module):
-            yield lambda array: array
+            yield lambda array: array.copy()  # a model may write to its input
             return
-        parameter = next(iter(self.model.parameters()), torch.zeros(()))
+        weights = chain(self.model.parameters(), self.model.buffers())
+        like = next((weight for weight in weights if weight.is_floating_point()), torch.zeros(()))
         flags = [(module, module.training) for module in self.model.modules()]
         self.model.eval()
         try:
             with torch.no_grad():
-                yield lambda array: torch.as_tensor(array.copy(), dtype=parameter.dtype, device=parameter.device)
+                yield lambda array: torch.as_tensor(array.copy(), dtype=like.dtype, device=like.device)
         finally:
             for module, flag in flags:
                 module.training = flag
 
     def _call(self, function: Function, name: str, x: FloatArray, columns: int | None) -> FloatArray:
-        with self._inference() as native:
-            result = function(native(x))
+        try:
+            with self._inference() as native:
+                result = function(native(x))
+        except Exception as error:
+            error.add_note(f"{_given(self.model, name, x)} Pass {name}=lambda model, x: ... to call it otherwise.")
+            raise
         if isinstance(result, tuple | list | dict):
             raise TypeError(
                 f"{name} must return one array, but returned a {type(result).__name__} of {len(result)}; "
@@ -79,13 +86,19 @@ class _Bridge:
         if issparse(result):
             result = result.toarray()
         if hasattr(result, "detach"):
-            result = result.detach().to_dense() if getattr(result, "is_sparse", False) else result.detach()
-            result = result.cpu().double().numpy()
+            result = result.detach().to_dense().cpu()
+            result = result if result.is_complex() else result.double()
         array = np.asarray(result)
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"{name} must return an array of real numbers; got {type(result).__name__}, {array.dtype}.")
         if array.ndim != 2 or len(array) != len(x) or (columns is not None and array.shape[1] != columns):
             raise ValueError(
                 f"{name} must map {len(x)} rows to an array of shape ({len(x)}, {columns or 'p'}); got {array.shape}. "
                 f"Pass {name}=lambda model, x: ... to adjust it."
+            )
+        if not array.shape[1]:
+            raise ValueError(
+                f"{name} returned no columns; got shape {array.shape}. Give the model at least one latent."
             )
         if not np.isfinite(array).all():
             raise ValueError(f"{name} returned NaN or infinite values; check the weights of the model.")
@@ -118,6 +131,32 @@ def _stack(rows: list[Codes]) -> Codes:
     from scipy.sparse import vstack
 
     return Codes(vstack(rows, format="csr"))
+
+
+def _given(model: Any, name: str, x: FloatArray) -> str:
+    """Return what an exception out of the model's own code does not say: with what it was called."""
+    torch = sys.modules.get("torch")
+    module = torch is not None and isinstance(model, torch.nn.Module)
+    kind = "torch tensor" if module else "numpy array, since the model is no torch.nn.Module"
+    owner = f"the class {model.__name__} (not an instance)" if isinstance(model, type) else type(model).__name__
+    return f"Raised by {name} of {owner}, which was given {len(x)} rows of {x.shape[1]} columns as a {kind}."
+
+
+def _check_weights(model: Any) -> None:
+    """Refuse a torch module whose weights hold no values, or too few digits to tell rounding from a defect."""
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(model, torch.nn.Module):
+        return
+    for name, weight in chain(model.named_parameters(), model.named_buffers()):
+        if weight.is_meta:
+            raise ValueError(
+                f"{name} of {type(model).__name__} lies on the meta device, without values. Load it first."
+            )
+        if weight.dtype in (torch.float16, torch.bfloat16):
+            raise ValueError(
+                f"{name} of {type(model).__name__} is {weight.dtype}, whose rounding hides what is probed. "
+                "Pass copy.deepcopy(model).float(): the same weights in single precision."
+            )
 
 
 def _function(model: Any, override: Callable[[Any, Any], Any] | None, names: tuple[str, ...]) -> Function:
@@ -155,13 +194,14 @@ def adapt(
     Raises
     ------
     TypeError
-        If there is no way to encode or decode, or if a tuple comes back.
+        If there is no way to encode or decode, or if something else than an array of real numbers comes back.
     ValueError
-        If shapes do not fit, the decoder is not affine, or codes are random or depend on the other rows of the batch.
+        If shapes do not fit, the decoder is not affine or uses what encode left behind, codes are random or depend on
+        the other rows of the batch, or weights are in half precision or on the meta device.
     """
     if isinstance(model, FittedDictionary):
         return Adapted(model, (("model", f"FittedDictionary, width p={model.width}, d={model.dim}"),))
-    probe = np.ascontiguousarray(probe, dtype=np.float64)
+    probe = check_samples(probe, "probe").astype(np.float64)
     if len(probe) < 8:
         raise ValueError(f"probe must have at least 8 rows; got {len(probe)}.")
     bridge = _Bridge(
@@ -169,13 +209,16 @@ def adapt(
         _function(model, encode, ("encode", "transform")),
         _function(model, decode, ("decode", "inverse_transform")),
     )
+    _check_weights(model)
     codes = bridge.encode(probe)
     width, dim = codes.shape[1], probe.shape[1]
     _check_deterministic(bridge, probe, codes)
     _check_row_wise(bridge, probe, codes)
     bias = bridge.decode(np.zeros((1, width)), dim)[0]
-    raw = _impulse_responses(bridge, width, dim) - bias
-    affinity = _check_affine(bridge, codes, raw, bias)
+    # As large as codes are, lest a large bias swallow the atoms; a power of two, so that scaling does not round.
+    scale = math.ldexp(1.0, math.frexp(float(np.abs(codes).max()))[1])
+    raw = (_impulse_responses(bridge, width, dim, scale) - bias) / scale
+    affinity = _check_affine(bridge, probe, codes, raw, bias)
     unit, norms = unit_rows(raw)
     fitted = FittedDictionary(unit, bias, ForeignEncoder(bridge, bias, norms), Status.BUDGET_SPENT)
     alive = norms > 0
@@ -219,17 +262,21 @@ def _check_row_wise(bridge: _Bridge, probe: FloatArray, codes: FloatArray) -> No
         )
 
 
-def _impulse_responses(bridge: _Bridge, width: int, dim: int) -> FloatArray:
+def _impulse_responses(bridge: _Bridge, width: int, dim: int, scale: float) -> FloatArray:
     blocks = []
     for start in range(0, width, BLOCK):
         impulses = np.zeros((min(BLOCK, width - start), width))
-        impulses[np.arange(len(impulses)), start + np.arange(len(impulses))] = 1.0
+        impulses[np.arange(len(impulses)), start + np.arange(len(impulses))] = scale
         blocks.append(bridge.decode(impulses, dim))
     return np.concatenate(blocks)
 
 
-def _check_affine(bridge: _Bridge, codes: FloatArray, raw: FloatArray, bias: FloatArray) -> float:
-    """Return the relative error of decode(z) = z @ atoms + bias on the probe's codes and on random ones."""
+def _check_affine(bridge: _Bridge, probe: FloatArray, codes: FloatArray, raw: FloatArray, bias: FloatArray) -> float:
+    """Return the relative error of decode(z) = z @ atoms + bias on the probe's codes and on random ones.
+
+    The probe is encoded just before: a decoder that undoes a normalisation which encode has noted is seen so.
+    """
+    bridge.encode(probe, codes.shape[1])
     noise = stream(0, Role.MODEL_PROBE).standard_normal(codes.shape) * (np.abs(codes).max() or 1.0)
     worst = 0.0
     for z in (codes, noise):
@@ -239,6 +286,7 @@ def _check_affine(bridge: _Bridge, codes: FloatArray, raw: FloatArray, bias: Flo
         raise ValueError(
             f"decode is not affine: it differs from z @ atoms + bias by {worst:.1e} of the largest value, "
             "so the model has no dictionary to compare with the truth. "
-            "Pass decode=lambda model, z: ... with the linear part, if there is one."
+            "Pass decode=lambda model, z: ... with the linear part, if there is one; where decode undoes a "
+            "normalisation of each sample that encode has noted, pass encode and decode without it."
         )
     return worst

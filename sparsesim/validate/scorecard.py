@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, final
@@ -38,8 +39,8 @@ METRICS: tuple[Metric, ...] = (
 class Score:
     """One metric of the model beside what chance gets and what the true atoms get.
 
-    ``floor`` is a random dictionary of the same width with matching pursuit at the model's L0, ``oracle`` the true
-    atoms with the same encoder, ``genie`` the true atoms and the true support.
+    ``floor`` is a random dictionary of the same width with orthogonal matching pursuit at the model's L0, ``oracle``
+    the true atoms with the same pursuit, ``genie`` the true atoms and the true support.
     """
 
     metric: str
@@ -83,8 +84,8 @@ class Scorecard:
 
 def _line(score: Score) -> str:
     value = score.score
-    shown = f"{value.mean:.3f} [{value.low:.3f}, {value.high:.3f}]"
-    return f"{score.metric:<20}{shown:>26}{score.floor.mean:>9.3f}{score.oracle.mean:>9.3f}{score.genie.mean:>9.3f}"
+    shown = f"{value.mean:z.3f} [{value.low:z.3f}, {value.high:z.3f}]"
+    return f"{score.metric:<20}{shown:>26}{score.floor.mean:>z9.3f}{score.oracle.mean:>z9.3f}{score.genie.mean:>z9.3f}"
 
 
 def evaluate(
@@ -116,6 +117,11 @@ def evaluate(
     """
     check_int("n", n, 8)
     check_int("draws", draws, 2)
+    if not isinstance(world, FeatureModel | FeatureSpec):
+        raise TypeError(
+            f"world must be a FeatureModel or a FeatureSpec; got {getattr(world, '__name__', type(world).__name__)}. "
+            "Call evaluate(model, world), e.g. with worlds.superposed().build(stream(0, Role.TRUTH))."
+        )
     truth = world.build(stream(seed, Role.TRUTH)) if isinstance(world, FeatureSpec) else world
     batches = [truth.sample(n, stream(seed, Role.TEST, draw)) for draw in range(draws)]
     adapted = adapt(model, batches[0].x[:256], encode=encode, decode=decode)
@@ -130,7 +136,11 @@ def evaluate(
 
 
 def _interval(metric: Metric, evaluations: list[Evaluation]) -> Interval:
-    return mean_interval([metric(evaluation) for evaluation in evaluations])
+    values = [metric(evaluation) for evaluation in evaluations]
+    if not all(map(math.isfinite, values)):
+        n = evaluations[0].batch.x.shape[0]
+        raise ValueError(f"{metric.__name__} is undefined on a draw of n={n} samples that do not vary; raise n.")
+    return mean_interval(values)
 
 
 def _references(

@@ -149,3 +149,133 @@ def test_the_card_says_what_was_found():
     card = str(adapt(PlainSAE(), PROBE))
     for word in ("PlainSAE", "width p=6", "non-negative", "affine"):
         assert word in card
+
+
+class WritesItsInput:
+    """A numpy model that centres and scales in place."""
+
+    def encode(self, x):
+        x -= 3.0
+        return np.maximum((x + 3.0) @ np.eye(D, P), 0)
+
+    def decode(self, z):
+        z *= 2.0
+        return (z / 2.0) @ np.eye(P, D)
+
+
+def test_a_model_that_writes_to_its_input_leaves_the_samples_as_they_were():
+    probe = PROBE.copy()
+    fitted = adapt(WritesItsInput(), probe).fitted
+    fitted.encode(probe)
+    np.testing.assert_array_equal(probe, PROBE)
+
+
+class Normalising(PlainSAE):
+    """Divides each sample by its norm, and multiplies the reconstruction by the norms that encode has seen last."""
+
+    def encode(self, x):
+        self.norm = x.norm(dim=1, keepdim=True)
+        return super().encode(x / self.norm)
+
+    def decode(self, z):
+        return super().decode(z) * self.norm
+
+
+def test_a_decoder_that_uses_what_encode_left_behind_is_not_taken_for_a_dictionary():
+    with pytest.raises(ValueError, match="normalisation of each sample"):
+        adapt(Normalising(), PROBE)
+
+
+class Compressed(PlainSAE):
+    def encode(self, x):
+        return super().encode(x).to_sparse_csr()
+
+
+class Buffered(PlainSAE):
+    """Weights in double precision and no parameter, behind an integer buffer."""
+
+    def __init__(self):
+        super().__init__()
+        weights = {name: value.detach().double() for name, value in self.named_parameters()}
+        self.register_buffer("step", torch.tensor(3))
+        for name, value in weights.items():
+            delattr(self, name)
+            self.register_buffer(name, value)
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR:UserWarning")
+@pytest.mark.parametrize("model", [Compressed(), Buffered()], ids=["csr codes", "float64 buffers"])
+def test_the_layout_of_codes_and_the_kind_of_weights_do_not_matter(model):
+    # Weights are those of PlainSAE: float32 impulses are exact to about 1e-6.
+    np.testing.assert_allclose(adapt(model, PROBE).fitted.atoms, adapt(PlainSAE(), PROBE).fitted.atoms, atol=1e-5)
+
+
+@pytest.mark.parametrize("offset", [0.0, 100.0, 1e4])
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_neither_a_large_bias_nor_the_unit_of_the_codes_hides_the_atoms(offset, unit):
+    class Scaled(PlainSAE):
+        def encode(self, x):
+            return torch.relu(x @ self.W.T) / unit
+
+        def decode(self, z):
+            return z @ (self.W * unit) + offset
+
+    fitted = adapt(Scaled(), PROBE).fitted
+    rows = Scaled().W.detach().double().numpy()
+    cosines = np.sum(fitted.atoms * rows, axis=1) / np.linalg.norm(rows, axis=1)
+    # float32 keeps 6e-8 of the offset, 1e4 * 6e-8 = 6e-4 beside atoms and codes of order one; its square is lost.
+    np.testing.assert_allclose(cosines, 1.0, atol=1e-5)
+
+
+class Complex(PlainSAE):
+    def encode(self, x):
+        return super().encode(x) + 1j
+
+
+class Nothing(PlainSAE):
+    def encode(self, x):
+        return None
+
+
+class NoLatents(PlainSAE):
+    def encode(self, x):
+        return x[:, :0]
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "says"),
+    [
+        (PlainSAE(torch.bfloat16), ValueError, r"bfloat16.*deepcopy\(model\)\.float\(\)"),
+        (PlainSAE(torch.float16), ValueError, r"float16.*deepcopy\(model\)\.float\(\)"),
+        (PlainSAE().to("meta"), ValueError, "meta device"),
+        (Complex(), TypeError, "real numbers"),
+        (Nothing(), TypeError, "NoneType"),
+        (NoLatents(), ValueError, "no columns"),
+    ],
+    ids=["bfloat16", "float16", "meta", "complex", "None", "no latents"],
+)
+def test_a_model_that_cannot_be_probed_is_refused_with_a_remedy(model, error, says):
+    with pytest.raises(error, match=says):
+        adapt(model, PROBE)
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        (torch.nn.ModuleDict({"encode": torch.nn.Linear(D + 1, P)}), f"40 rows of {D} columns as a torch tensor"),
+        (type("Wrapper", (), {"encode": lambda self, x: x.relu(), "decode": None}), "the class Wrapper"),
+        (type("Wrapper", (), {"encode": lambda self, x: x.relu()})(), "numpy array, since the model is no torch.nn"),
+    ],
+    ids=["wrong dimension", "a class", "a wrapper around torch"],
+)
+def test_an_exception_of_the_model_itself_carries_what_it_was_called_with(model, says):
+    with pytest.raises(Exception) as caught:
+        adapt(model, PROBE, encode=lambda m, x: m["encode"](x) if isinstance(m, torch.nn.Module) else m.encode(x),
+              decode=lambda m, z: z)  # fmt: skip
+    assert says in " ".join(caught.value.__notes__)
+
+
+@pytest.mark.parametrize("probe", [PROBE[0], np.full((9, D), np.nan), PROBE[:3]])
+def test_a_bad_probe_is_named(probe):
+    with pytest.raises(ValueError, match="probe"):
+        adapt(PlainSAE(), probe)

@@ -8,9 +8,11 @@ import torch
 
 import sparsesim as ss
 from sparsesim import Role, stream
+from sparsesim.generators import Bernoulli, EqualRates, FeatureSpec, Orthonormal, Uniform
 from sparsesim.solvers.base import FittedDictionary, Status
 from sparsesim.solvers.baselines import RandomDictionary
 from sparsesim.solvers.pursuit import OrthogonalMatchingPursuit
+from sparsesim.study.interval import Interval
 from sparsesim.validate.scorecard import METRICS
 
 WORLD = ss.worlds.superposed(dim=16, n_features=24, k=2).build(stream(0, Role.TRUTH))
@@ -82,3 +84,21 @@ def test_an_unknown_metric_names_those_there_are():
     true = FittedDictionary(WORLD.atoms, WORLD.bias, OrthogonalMatchingPursuit(2), Status.CONVERGED)
     with pytest.raises(KeyError, match="support_f1"):
         _ = ss.evaluate(true, WORLD, n=100, draws=2)["accuracy"]
+
+
+@pytest.mark.parametrize("world", [torch.nn.Linear(1, 1), ss.worlds.superposed, np.zeros((3, 16)), None])
+def test_what_is_no_world_is_refused_with_the_order_of_the_arguments(world):
+    true = FittedDictionary(WORLD.atoms, WORLD.bias, OrthogonalMatchingPursuit(2), Status.CONVERGED)
+    with pytest.raises(TypeError, match=r"evaluate\(model, world\)"):
+        ss.evaluate(true, world)
+
+
+def test_a_world_in_which_nothing_fires_says_what_is_undefined_and_what_to_do():
+    silent = FeatureSpec(4, Bernoulli(EqualRates(4, 1e-9)), Orthonormal(), Uniform(0.5, 1.5))
+    fit = FittedDictionary(np.eye(4), np.zeros(4), OrthogonalMatchingPursuit(1), Status.CONVERGED)
+    with pytest.raises(ValueError, match=r"explained_variance is undefined.*raise n"):
+        ss.evaluate(fit, silent, n=8, draws=2)
+
+
+def test_a_number_that_rounds_to_zero_has_no_sign():
+    assert str(Interval(-1e-9, -2e-9, 0.0, 3)) == "0.000 [0.000, 0.000] (3 seeds)"

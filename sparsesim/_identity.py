@@ -40,7 +40,14 @@ def fork(rng: Rng, count: int) -> list[Rng]:
     """Return ``count`` independent generators seeded by 128 bits each from ``rng``, which advances.
 
     Unlike ``rng.spawn`` the state that decides the children is all in ``rng.bit_generator.state``.
+
+    Raises
+    ------
+    TypeError
+        If ``rng`` is a number or anything else but a generator.
     """
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng must be a numpy Generator, e.g. sparsesim.stream(0, Role.TRUTH); got {rng!r}.")
     words = rng.integers(0, 2**64, size=(count, 2), dtype=np.uint64)
     return [np.random.default_rng([int(word) for word in row]) for row in words]
 

@@ -209,3 +209,9 @@ def test_forks_are_decided_by_the_state_of_the_parent_which_advances():
     first = [child.random() for child in fork(parent, 3)]
     assert first == [child.random() for child in fork(twin, 3)]
     assert not set(first) & {child.random() for child in fork(parent, 3)}
+
+
+@pytest.mark.parametrize("rng", [0, None, np.random])
+def test_a_seed_where_a_generator_is_meant_is_named(rng):
+    with pytest.raises(TypeError, match=r"rng must be a numpy Generator, e\.g\. sparsesim\.stream"):
+        fork(rng, 2)

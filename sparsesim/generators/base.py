@@ -130,6 +130,10 @@ class FeatureSpec:
     def __post_init__(self) -> None:
         check_int("dim", self.dim, 1)
         check_real("bias", self.bias, 0.0)
+        for name in ("support", "geometry", "magnitude", "noise"):
+            law = getattr(self, name)
+            if isinstance(law, type):
+                raise TypeError(f"{name} must be an object, not a class; got {law!r}. Pass {law.__name__}(...).")
         for name, method in (("support", "marginals"), ("geometry", "atoms"), ("magnitude", "second_moment")):
             if not hasattr(getattr(self, name), method):
                 raise TypeError(f"{name} must have a method {method}(); got {getattr(self, name)!r}.")
@@ -228,7 +232,7 @@ class FeatureModel:
         The cost follows the number of features that fire, not m. Worlds that differ only in their noise share their
         codes under one ``rng``.
         """
-        check_int("n", n, 0)
+        n = check_int("n", n, 0)
         kind = np.dtype(dtype)
         if kind not in (np.dtype(np.float32), np.dtype(np.float64)):
             raise TypeError(f"dtype must be float32 or float64; got {kind}.")

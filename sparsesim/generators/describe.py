@@ -84,7 +84,8 @@ def effective_rank(atoms: FloatArray) -> float:
     """Return exp(-sum q_i log q_i), q the singular values of ``atoms (m, d)`` over their sum; in [1, min(m, d)]."""
     rows = np.asarray(atoms, dtype=np.float64)
     gram = rows @ rows.T if len(rows) < rows.shape[1] else rows.T @ rows
-    singular = np.sqrt(np.maximum(np.linalg.eigvalsh(gram), 0.0))
+    energy = np.linalg.eigvalsh(gram)
+    singular = np.sqrt(np.where(energy > max(rows.shape) * np.finfo(np.float64).eps * energy[-1], energy, 0.0))
     share = singular / singular.sum()
     share = share[share > 0]
     return float(np.exp(-(share * np.log(share)).sum()))

@@ -226,5 +226,5 @@ class Forest:
 
     def draw(self, n: int, rng: Rng) -> Support:
         """Return the supports of ``n`` samples; only children of features that fire are visited."""
-        check_int("n", n, 0)
+        n = check_int("n", n, 0)
         return Support(*draw_tree(self._tree, n, rng), self.n_features)

@@ -1,6 +1,7 @@
 """How strongly the features fire: coefficients drawn independently, none of them zero.
 
 The samplers can return an exact zero with a probability below 2^-52; it is read as the smallest normal number.
+Scales lie in [1e-150, 1e150], so that the energy of a world, a sum of their squares, is neither zero nor infinite.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from sparsesim._arrays import FloatArray, Rng, check_real
 from sparsesim.generators.base import Support
 
 _TINY = float(np.finfo(np.float64).tiny)
+_SMALLEST, _LARGEST = 1e-150, 1e150
 
 
 def _never_zero(values: FloatArray) -> FloatArray:
@@ -23,7 +25,8 @@ def _never_zero(values: FloatArray) -> FloatArray:
 
 
 def _check_scale(name: str, value: object) -> float:
-    return check_real(name, value, 0.0, open_low=True)
+    check_real(name, value, 0.0, open_low=True)
+    return check_real(name, value, _SMALLEST, _LARGEST)
 
 
 @final
@@ -38,6 +41,7 @@ class Constant:
             raise ValueError(
                 "value must not be 0: a coefficient of zero is a feature that does not fire. Pass e.g. 1.0."
             )
+        _check_scale("abs(value)", abs(self.value))
 
     def draw(self, support: Support, rng: Rng) -> FloatArray:
         return np.full(len(support.indices), float(self.value))
@@ -64,6 +68,7 @@ class Uniform:
             raise ValueError(
                 f"low must be below high; got low={self.low}, high={self.high}. Use Constant for one value."
             )
+        _check_scale("high", self.high)
 
     def draw(self, support: Support, rng: Rng) -> FloatArray:
         return _never_zero(self.high - (self.high - self.low) * rng.random(len(support.indices)))
@@ -107,6 +112,11 @@ class LogNormal:
         check_real("mu", self.mu, -300.0, 300.0)  # beyond, exp underflows or the second moment overflows
         _check_scale("sigma", self.sigma)
         check_real("sigma", self.sigma, high=10.0)
+        if self.mu + self.sigma**2 > 345.0:  # exp(690) = 1e300
+            raise ValueError(
+                f"mu + sigma^2 must be at most 345, or the second moment overflows; got mu={self.mu}, "
+                f"sigma={self.sigma}. Lower mu."
+            )
 
     def draw(self, support: Support, rng: Rng) -> FloatArray:
         return _never_zero(np.exp(self.mu + self.sigma * rng.standard_normal(len(support.indices))))

@@ -50,12 +50,13 @@ class SignalToNoise:
     """White Gaussian noise at a signal-to-noise ratio in dB: 10 log10(E||codes @ atoms||^2 / E||noise||^2) = ``db``.
 
     The signal energy is about zero and without the bias of the world, the convention of the sparse-recovery literature.
+    ``db`` lies in [-300, 300]: beyond, one of the two is below the rounding of the other.
     """
 
     db: float
 
     def __post_init__(self) -> None:
-        check_real("db", self.db)
+        check_real("db", self.db, -300.0, 300.0)
 
     def std(self, signal_energy: Callable[[], float], dim: int) -> float:
         return float(np.sqrt(signal_energy() / dim * 10.0 ** (-self.db / 10.0)))

@@ -80,7 +80,7 @@ class Bernoulli:
 
     def draw(self, n: int, rng: Rng) -> Support:
         """Return the supports of ``n`` samples."""
-        check_int("n", n, 0)
+        n = check_int("n", n, 0)
         return Support(*draw_tree(self._tree, n, rng), self.n_features)
 
 
@@ -111,7 +111,8 @@ class ExactlyK:
 
     @property
     def _joint(self) -> float:
-        return self.k * (self.k - 1) / (self.m * max(self.m - 1, 1))
+        m, k = int(self.m), int(self.k)  # a small numpy integer would overflow
+        return k * (k - 1) / (m * max(m - 1, 1))
 
     def pairwise(self) -> FloatArray:
         """Return the joint firing rates ``(m, m)``: k (k-1) / (m (m-1)), and k / m on the diagonal."""
@@ -130,6 +131,6 @@ class ExactlyK:
 
     def draw(self, n: int, rng: Rng) -> Support:
         """Return the supports of ``n`` samples."""
-        check_int("n", n, 0)
+        n = check_int("n", n, 0)
         indptr = np.arange(n + 1, dtype=np.int64) * int(self.k)
         return Support(indptr, draw_subsets(int(self.m), int(self.k), n, rng), self.n_features)

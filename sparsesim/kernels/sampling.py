@@ -272,7 +272,7 @@ def draw_tree(tree: Tree, n: int, rng: np.random.Generator) -> tuple[Array, Arra
     """Return ``indptr (n + 1,)`` and ascending ``indices (nnz,)`` of the features that fire in n samples."""
     seeds, counts = _seeds(n, rng), np.zeros(n, np.int64)
     used = np.zeros(len(seeds), np.int64)
-    expected = BLOCK * tree.mean
+    expected = min(n, BLOCK) * tree.mean
     room = int(1.1 * expected + 10.0 * math.sqrt(expected)) + 64
     while True:
         parts = np.empty((len(seeds), room), np.int32)

@@ -38,7 +38,7 @@ def _gather(indptr: Any, indices: Any, data: Any, atoms: Any, offset: Any, out: 
 
 
 def synthesise(codes: csr_array, atoms: npt.NDArray[Any], offset: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
-    """Return ``codes (n, m) @ atoms (m, d) + offset (d,)`` in the precision of ``codes``.
+    """Return ``codes (n, m) @ atoms (m, d) + offset (d,)`` in the precision of ``codes`` (float64 for integers).
 
     The cost is nnz * d multiply-adds; each row is summed in index order by one thread, so the result does not depend
     on the number of threads. Atoms of another precision or layout are copied first.
@@ -48,12 +48,14 @@ def synthesise(codes: csr_array, atoms: npt.NDArray[Any], offset: npt.NDArray[An
     ValueError
         If ``codes`` have another number of columns than there are atoms, or ``offset`` another length than d.
     """
-    (n, m), d, dtype = codes.shape, atoms.shape[1], codes.data.dtype
+    (n, m), d = codes.shape, atoms.shape[1]
+    dtype = np.dtype(np.float32 if codes.data.dtype == np.float32 else np.float64)
     if len(atoms) != m:
         raise ValueError(f"codes have {m} columns, but there are {len(atoms)} atoms.")
     start = np.zeros(d, dtype) if offset is None else np.ascontiguousarray(offset, dtype=dtype)
     if start.shape != (d,):
         raise ValueError(f"offset must have shape (d,)=({d},); got {start.shape}.")
     out = np.empty((n, d), dtype=dtype)
-    _gather(codes.indptr, codes.indices, codes.data, np.ascontiguousarray(atoms, dtype=dtype), start, out)
+    data = codes.data.astype(dtype, copy=False)
+    _gather(codes.indptr, codes.indices, data, np.ascontiguousarray(atoms, dtype=dtype), start, out)
     return out

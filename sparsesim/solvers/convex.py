@@ -110,7 +110,7 @@ def duality_gap(
         fit = synthesise(code, atoms.astype(np.float64))
         residual = sample - fit
         largest = slope.max(axis=1) if non_negative else np.abs(slope).max(axis=1)
-        t = np.minimum(1.0, level / np.maximum(largest, np.finfo(float).tiny))
+        t = level / np.maximum(largest, level)
         l1 = np.asarray(np.abs(code).sum(axis=1))
         gap = (1 - t) ** 2 * np.square(residual).sum(axis=1) / 2 + level * l1 - t * (residual * fit).sum(axis=1)
         energy = np.square(sample).sum(axis=1) / 2
@@ -147,10 +147,12 @@ def _certificate_blocks(
             f"x (n, d), atoms (p, d) and codes (n, p) must fit; got {x.shape}, {atoms.shape}, {codes.shape}."
         )
     check_real("penalty", penalty, 0.0, open_low=True)
-    wide = atoms.astype(np.float64)
+    wide, limits = atoms.astype(np.float64), np.finfo(np.float64)
     for rows in _blocks(len(x), len(atoms)):
         scale = _scale(x[rows])
         sample = x[rows] / scale
         code = codes[rows].astype(np.float64)
         code.data /= np.repeat(scale[:, 0], np.diff(code.indptr))
-        yield rows, sample, code, (sample - synthesise(code, wide)) @ wide.T, penalty / scale[:, 0]
+        with np.errstate(over="ignore", under="ignore"):  # a penalty that leaves the range acts as its end does
+            level = np.clip(penalty / scale[:, 0], limits.tiny, limits.max)
+        yield rows, sample, code, (sample - synthesise(code, wide)) @ wide.T, level

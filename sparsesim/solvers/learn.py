@@ -53,7 +53,8 @@ def _check(solver: _Alternation) -> None:
 def _learn(solver: _Alternation, x: FloatArray, rng: Rng, update: Update) -> FittedDictionary:
     """Return the dictionary of lowest training error among those visited; `update` sees samples of magnitude 1."""
     samples = check_samples(x).astype(np.float64)
-    scale = float(np.ldexp(1.0, int(np.frexp(np.abs(samples).max())[1])))
+    exponent = int(np.frexp(np.abs(samples).max())[1])
+    scale = float(np.ldexp(1.0, min(max(exponent, -1021), 1023)))  # it and its inverse are finite
     mean = scale * (samples / scale).mean(axis=0)
     bias = mean if solver.centre else np.zeros(samples.shape[1])
     variance = float(np.square((samples - mean) / scale).sum())
@@ -175,7 +176,7 @@ def replace_idle(
 
 def _idle(atoms: FloatArray, codes: Codes, max_coherence: float) -> IntArray:
     used = np.bincount(codes.indices[codes.data != 0], minlength=len(atoms))
-    cosines = atoms @ atoms.T
+    cosines = np.clip(atoms @ atoms.T, -1.0, 1.0)  # equal atoms may be above by rounding
     if codes.data.min(initial=0.0) < 0:
         cosines = np.abs(cosines)
     idle = (used == 0) | ~atoms.any(axis=1)
@@ -186,7 +187,10 @@ def _idle(atoms: FloatArray, codes: Codes, max_coherence: float) -> IntArray:
 
 
 def optimal_directions(x: FloatArray, codes: Codes) -> FloatArray:
-    """Return the unit directions ``(p, d)`` of the atoms A of least norm that minimise ``||x - codes A||_F``."""
+    """Return the unit directions ``(p, d)`` of the atoms A that minimise ``||x - codes A||_F``.
+
+    Where several do, they are those of least norm for columns of ``codes`` scaled to unit norm.
+    """
     gram, moment = (codes.T @ codes).toarray(), codes.T @ x
     used = np.flatnonzero(np.diag(gram) > 0)
     atoms = np.zeros_like(moment)

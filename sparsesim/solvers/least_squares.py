@@ -8,7 +8,7 @@ from typing import final
 
 import numpy as np
 
-from sparsesim._arrays import Codes, FloatArray, IntArray
+from sparsesim._arrays import Codes, FloatArray, IntArray, check_matrix
 
 BATCH_ENTRIES = 2**21  # gathered atom entries held at a time
 
@@ -18,7 +18,8 @@ def least_squares_on_support(x: FloatArray, atoms: FloatArray, support: Codes | 
 
     The stored entries of ``support`` are the support, whatever their values (explicit zeros included), and the result
     stores exactly these. Atoms that depend on each other share the coefficient (singular values below
-    max(s, d) eps of the largest are zero). Computed in float64, returned in the precision of ``x``.
+    max(s, d) eps of the largest are zero). Computed in float64, returned in the precision of ``x``, for integers in
+    float64.
 
     Parameters
     ----------
@@ -28,9 +29,12 @@ def least_squares_on_support(x: FloatArray, atoms: FloatArray, support: Codes | 
 
     Raises
     ------
-    ValueError
-        If the support is not one of n rows and p columns, or lists an atom twice in a row.
+    ValueError, TypeError
+        If ``x`` or ``atoms`` is not a finite real matrix of d columns, or the support is not one of n rows and p
+        columns, or lists an atom twice in a row.
     """
+    x = check_matrix(x)
+    atoms = check_matrix(atoms, "atoms", dim=x.shape[1])
     indptr, indices = _compressed(support, len(x), len(atoms))
     data = np.zeros(len(indices), dtype=x.dtype)
     wide = np.asarray(atoms, dtype=np.float64)

@@ -22,8 +22,8 @@ def checked(x: FloatArray, atoms: FloatArray) -> tuple[FloatArray, FloatArray]:
     Raises
     ------
     ValueError, TypeError
-        If the shapes do not fit, the precision is neither float32 nor float64, or a row of ``atoms`` is neither unit
-        nor zero.
+        If the shapes do not fit, ``x`` is neither float32 nor float64 or not finite, or a row of ``atoms`` is neither
+        unit nor zero.
     """
     if x.ndim != 2 or atoms.ndim != 2 or x.shape[1] != atoms.shape[1] or not len(atoms):
         raise ValueError(
@@ -31,6 +31,9 @@ def checked(x: FloatArray, atoms: FloatArray) -> tuple[FloatArray, FloatArray]:
         )
     if x.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise TypeError(f"x must be float32 or float64; got {x.dtype}. Pass x.astype(np.float64).")
+    if not np.isfinite(x).all():
+        row = int(np.argwhere(~np.isfinite(x))[0, 0])
+        raise ValueError(f"x must be finite; row {row} holds NaN or infinity. Remove or impute such values.")
     unit = np.ascontiguousarray(atoms, dtype=x.dtype)
     norms = np.sqrt(np.einsum("pd,pd->p", unit, unit))
     if not np.all((np.abs(norms - 1) < UNIT) | (norms == 0)):

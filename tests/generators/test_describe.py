@@ -84,6 +84,13 @@ def test_two_equal_directions_are_recovered_by_nothing():
     assert not any(condition["holds"] for condition in facts["recovery"].values())
 
 
+def test_effective_rank_is_one_for_a_thousand_equal_directions():
+    row = np.random.default_rng(0).standard_normal((1, 500))
+    atoms = np.repeat(row / np.linalg.norm(row), 1000, axis=0)
+    # the one singular value that counts is exact to 1e-13; 499 others of rounding size would add some 1e-5
+    assert abs(effective_rank(atoms) - 1.0) < 1e-12
+
+
 def test_effective_rank_counts_equal_singular_values():
     assert effective_rank(np.eye(5)[:3]) == pytest.approx(3.0, rel=1e-12)
     # Four copies of one direction: singular values 2, 0, ..., up to the square root of rounding.

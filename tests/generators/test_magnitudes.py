@@ -96,6 +96,13 @@ def test_signs_and_ranges():
         (lambda: Exponential(0.0), "scale"),
         (lambda: SignedGaussian(-2.0), "scale"),
         (lambda: BernoulliSign(0.0), "value"),
+        (lambda: Constant(-1e200), r"abs\(value\) must be finite and lie in \[1e-150, 1e\+150\]"),
+        (lambda: Constant(1e-200), "abs"),
+        (lambda: Uniform(0.0, 1e-200), "high"),
+        (lambda: Uniform(0.0, 1e200), "high"),
+        (lambda: HalfNormal(1e-200), "scale"),
+        (lambda: SignedGaussian(1e200), "scale"),
+        (lambda: LogNormal(300.0, 10.0), r"mu \+ sigma\^2 must be at most 345"),
     ],
 )
 def test_degenerate_magnitudes_are_refused(make, message):
@@ -106,3 +113,10 @@ def test_degenerate_magnitudes_are_refused(make, message):
 def test_magnitudes_that_are_not_numbers_are_refused():
     with pytest.raises(TypeError, match="scale must be a real number"):
         HalfNormal("1")
+
+
+@pytest.mark.parametrize(
+    "law", [Constant(-1e-150), Constant(1e150), Uniform(0.0, 1e150), Exponential(1e-150), LogNormal(245.0, 10.0)]
+)
+def test_the_energy_is_finite_and_positive_at_the_ends_of_the_range(law):
+    assert np.all(np.isfinite(law.second_moment(2))) and law.second_moment(2).min() > 0

@@ -216,6 +216,12 @@ def test_samples_are_the_codes_times_the_atoms_plus_the_offset(case):
     assert np.all(np.abs(x - exact) <= 20 * np.finfo(dtype).eps * size)
 
 
+def test_integer_codes_are_combined_in_double_precision():
+    atoms = np.random.default_rng(0).standard_normal((3, 5))
+    codes = csr_array(np.array([[1, 0, -2], [0, 3, 0]]))
+    np.testing.assert_allclose(synthesise(codes, atoms), codes.toarray() @ atoms, rtol=1e-15)  # two terms: one rounding
+
+
 def test_mismatched_shapes_are_refused_before_any_memory_is_read():
     codes = csr_array(np.eye(3))
     with pytest.raises(ValueError, match="codes have 3 columns, but there are 2 atoms"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import dataclass
 
 import numpy as np
@@ -204,3 +205,23 @@ def test_rates_outside_the_unit_interval_or_of_another_number_are_refused(law):
 def test_requests_of_the_wrong_type_are_refused(make, message):
     with pytest.raises(TypeError, match=message):
         make()
+
+
+@pytest.mark.filterwarnings("error")
+def test_small_numpy_integers_are_the_numbers_they_are():
+    narrow, wide = ExactlyK(np.int32(65536), np.int32(10)), ExactlyK(65536, 10)
+    assert narrow.energy(np.ones((65536, 1))) == wide.energy(np.ones((65536, 1)))
+    for law in (Bernoulli(EqualRates(6, 0.3)), ExactlyK(6, 2), Forest((-1, 0), (0.5, 0.5))):
+        few, same = (law.draw(n, np.random.default_rng(0)) for n in (np.int8(100), 100))
+        assert few.n_samples == 100 and np.array_equal(few.indices, same.indices)
+
+
+def test_one_sample_of_a_wide_dense_law_takes_no_memory_for_the_rest_of_its_block():
+    law = Bernoulli(EqualRates(2**20, 1.0))
+    law.draw(0, np.random.default_rng(0))  # lays the rates out, once
+    tracemalloc.start()
+    support = law.draw(1, np.random.default_rng(0))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(support.indices) == 2**20
+    assert peak < 2**24  # 16 bytes a feature; a whole block would take 256 * 4.4

@@ -166,8 +166,14 @@ def test_the_truth_is_read_only():
             "noise must be a noise law",
         ),
         (lambda: FeatureSpec(3, ExactlyK(3, 1), RandomSphere(), Constant(), bias=-1.0), ValueError, "bias must be"),
+        (
+            lambda: FeatureSpec(3, ExactlyK(3, 1), RandomSphere, Constant()),
+            TypeError,
+            r"geometry must be an object, not a class; .* Pass RandomSphere\(...\)",
+        ),
         (lambda: Gaussian(-0.1), ValueError, "sigma must be finite"),
         (lambda: SignalToNoise(float("inf")), ValueError, "db must be finite"),
+        (lambda: SignalToNoise(4000.0), ValueError, r"db must be finite and lie in \[-300, 300\]"),
     ],
 )
 def test_incomplete_specifications_are_refused(make, error, message):

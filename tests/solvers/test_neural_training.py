@@ -138,6 +138,19 @@ def test_global_state_of_torch_and_numpy_is_left_alone(solver):
         torch.set_default_dtype(dtype)
 
 
+@each_solver
+def test_a_caller_in_inference_mode_or_with_another_default_device_gets_the_same_bits(solver):
+    solver = dataclasses.replace(solver, training=dataclasses.replace(SHORT, steps=20, grad_clip=1.0))
+    x = samples()
+    reference = solver.fit(x, rng=rng(1))
+    with torch.inference_mode():
+        assert same_bits(reference, solver.fit(x, rng=rng(1)), x)
+        assert torch.is_inference_mode_enabled()
+    with torch.device("meta"):  # holds no data: whatever were put there could not be read
+        assert same_bits(reference, solver.fit(x, rng=rng(1)), x)
+        assert torch.empty(1).device.type == "meta"
+
+
 def test_importing_the_package_does_not_import_torch_until_a_name_is_used():
     code = (
         "import sys, sparsesim.solvers.neural as n; before = 'torch' in sys.modules; n.TopK; "
@@ -237,7 +250,9 @@ def test_extreme_scales_constant_data_and_one_row_are_fitted_without_a_warning()
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for x in (1e200 * samples(), 1e-200 * samples(), np.full((40, 6), 0.1), np.zeros((40, 6)), samples(n=1)):
+        least = 5e-324 * (samples() > 0)  # its standard deviation is below the smallest number
+        constant, zero = np.full((40, 6), 0.1), np.zeros((40, 6))
+        for x in (1e200 * samples(), 1e-200 * samples(), least, constant, zero, samples(n=1)):
             for solver in SOLVERS:
                 fitted = solver.fit(x, rng=rng())
                 assert np.isfinite(fitted.atoms).all() and np.isfinite(fitted.bias).all()

@@ -176,7 +176,8 @@ class DeadLatents(nn.Module):
         spread = _spread(x)
         # A perfect reconstruction leaves nothing to predict: the floor keeps 0 / 0 away.
         relative = error / _spread(residual).clamp_min(1e-6 * spread + NOTHING)
-        return (self.weight / x.shape[-2]) * spread * relative
+        # Members of an ensemble without dead latents have no such loss, though others have.
+        return (self.weight / x.shape[-2]) * spread * relative * self.dead.amax(-1)
 
 
 def _spread(x: Tensor) -> Tensor:

@@ -26,7 +26,8 @@ class NeuralSolver(ABC):
     """A gradient-trained solver: a frozen dataclass that says how its module is made; all else is here.
 
     The status of a fit is BUDGET_SPENT or DIVERGED, never CONVERGED. Weights, row order and noise are functions of
-    ``rng`` alone; torch's global random state, default dtype, grad mode and thread count are left alone.
+    ``rng`` alone; torch's global random state, default dtype, default device, grad mode,
+    inference mode and thread count are left alone.
     """
 
     width: int
@@ -77,11 +78,20 @@ def fit_together(
     training = solvers[0].training
     if any(type(s) is not type(solvers[0]) or s.training != training for s in solvers):
         raise ValueError("solvers trained together must be of one kind with equal training. Fit them separately.")
+    with torch.inference_mode(False):  # tensors made in a caller's inference mode could not be trained
+        return _fit_together(solvers, sources, rngs)
+
+
+def _fit_together(
+    solvers: Sequence[NeuralSolver], sources: Sequence[Source], rngs: Sequence[Rng]
+) -> list[FittedDictionary]:
+    training = solvers[0].training
     data, modules, order = [], [], []
     for solver, source, rng in zip(solvers, sources, rngs, strict=True):
         init_rng, train_rng, probe_rng = fork(rng, 3)
         data.append(_prepared(source, probe_rng, training.normalise))
-        modules.append(solver.module(source.dim, init_rng))
+        with torch.device("cpu"):
+            modules.append(solver.module(source.dim, init_rng))
         order.append(train_rng)
     single = len(modules) == 1
     model = modules[0] if single else stack(modules)
@@ -156,8 +166,9 @@ def _moments(x: FloatArray) -> tuple[FloatArray, float]:
     relative = x / reach
     mean = relative.mean(axis=0)
     spread = float(np.sqrt(np.square(relative - mean).mean()))
+    scale = spread * reach  # zero for the smallest of numbers
     # Rows that are equal up to the rounding of their mean have nothing but rounding to learn.
-    return mean * reach, spread * reach if spread > 64 * np.finfo(np.float64).eps else 1.0
+    return mean * reach, scale if spread > 64 * np.finfo(np.float64).eps and scale > 0 else 1.0
 
 
 @final
@@ -207,7 +218,7 @@ class NeuralEncoder:
 
     def _block(self, x: FloatArray, size: int) -> tuple[FloatArray, IntArray, IntArray]:
         """Return the nonzero codes of at most ``size`` rows, their columns, and how many each row has."""
-        padded = torch.zeros((size, x.shape[1]), dtype=torch.float32)  # aligned by torch, see `train`
+        padded = torch.zeros((size, x.shape[1]), dtype=torch.float32, device="cpu")  # aligned by torch, see `train`
         padded.numpy()[: len(x)] = x / x.dtype.type(self.scale) + self.offset.astype(x.dtype)
         with torch.no_grad():
             codes = self.module.encode(padded)[: len(x)].numpy()

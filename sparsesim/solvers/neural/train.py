@@ -135,7 +135,7 @@ def _feed(sources: Sequence[Source], rngs: Sequence[Rng], training: Training) ->
     chunk = min(max(1, CHUNK_VALUES // (count * size * dim)), CHECK_EVERY)
     for start in range(0, training.steps, chunk):
         # torch aligns its memory and numpy does not: products of unaligned matrices differ in their last bit.
-        block = torch.empty((min(chunk, training.steps - start), count, size, dim), dtype=torch.float32)
+        block = torch.empty((min(chunk, training.steps - start), count, size, dim), dtype=torch.float32, device="cpu")
         view = block.numpy()
         for column, stream in enumerate(streams):
             for row in range(len(view)):
@@ -185,8 +185,8 @@ class _Adam:
     def _clip(self, largest: float) -> None:
         """Scale the gradient of each model down to norm ``largest``."""
         gradients = [p.grad if self.ensemble else p.grad.unsqueeze(0) for p in self.parameters if p.grad is not None]
-        total = sum(g.reshape(len(g), -1).square().sum(1) for g in gradients)
-        factor = (largest / torch.as_tensor(total).sqrt()).clamp_max(1.0)
+        total = reduce(torch.add, (g.reshape(len(g), -1).square().sum(1) for g in gradients))
+        factor = (largest / total.sqrt()).clamp_max(1.0)
         for g in gradients:
             g.mul_(factor.reshape(-1, *(1,) * (g.ndim - 1)))
 

@@ -22,7 +22,7 @@ lint: .venv/lint.stamp
 
 figures: .venv/run.stamp
 	$(BIN)/python -m studies run bakeoff --tier laptop
-	$(BIN)/python -m paper_figures --out build/report
+	$(BIN)/python -m paper_figures --out paper_figures/gallery
 
 speed: .venv/run.stamp
 	$(BIN)/python -m studies.speed.generation

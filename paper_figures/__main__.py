@@ -39,7 +39,8 @@ def card(name: str, tables: Path, out: Path) -> Card:
     )
 
 
-def _record(claim: Claim) -> dict[str, object]:
+def record(claim: Claim) -> dict[str, object]:
+    """Return ``claim`` as it stands in ``claims.json``."""
     measured = claim.measured
     return {
         "sentence": claim.sentence,
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for claim in one.claims:
             evidence = f"{claim.quantity}: {claim.measured}, expected {claim.expectation}"
             print(f"{claim.verdict.name:<13}{claim.sentence}  [{evidence}]")
-    records = {one.name: [_record(claim) for claim in one.claims] for one in cards}
+    records = {one.name: [record(claim) for claim in one.claims] for one in cards}
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "claims.json").write_text(json.dumps(records, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     path = write(options.out / "report.html", "sparsesim: recovery of known truth", cards)

@@ -77,6 +77,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except StudyFailedError as error:
             print(error, file=sys.stderr)
             return 1
+        except KeyboardInterrupt:
+            done = len(table(study, store))
+            print(
+                f"\ninterrupted: {done} of {len(study.cells)} cells are kept; run it again to go on.", file=sys.stderr
+            )
+            return 130
     tables = options.tables or (TABLES if options.tier is Tier.LAPTOP else root)
     print(f"table: {_write(options.name, study, store, tables, options.tier)}")
     return 0

@@ -29,3 +29,13 @@ def test_the_provenance_says_what_the_rows_were_computed_with(tmp_path):
     assert facts["cells"] == 3
     assert facts["numpy"] == np.__version__  # one value, not three
     assert facts["first row"] <= facts["last row"]
+
+
+def test_an_interrupted_run_says_what_is_kept_and_how_to_go_on(tmp_path, monkeypatch, capsys):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("studies.__main__.run", interrupted)
+    assert main(["run", "bakeoff", "--store", str(tmp_path), "--tables", str(tmp_path)]) == 130
+    assert "0 of 350 cells are kept; run it again" in capsys.readouterr().err
+    assert not (tmp_path / "bakeoff.csv").exists()

@@ -19,7 +19,7 @@ from sparsesim.solvers.base import Status
 from sparsesim.solvers.neural.batch_topk import BatchTopK
 from sparsesim.solvers.neural.module import Step
 from sparsesim.solvers.neural.relu_l1 import ReLUL1
-from sparsesim.solvers.neural.solver import fit_together
+from sparsesim.solvers.neural.solver import _threads_for, fit_together
 from sparsesim.solvers.neural.topk import TopK
 from sparsesim.solvers.neural.train import POINTS, Training
 from sparsesim.solvers.neural.vae import GaussianVAE
@@ -343,3 +343,28 @@ def test_progress_runs_from_zero_to_one():
 def test_training_must_be_a_training(method):
     with pytest.raises(TypeError, match="Training"):
         dataclasses.replace(method.__self__, training=100)
+
+
+@pytest.mark.parametrize(("products", "inside"), [(1000, 1), (2**30, 2)])
+def test_small_models_compute_on_one_thread_and_the_callers_setting_comes_back(products, inside):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(KeyError), _threads_for(products):
+            assert torch.get_num_threads() == inside
+            raise KeyError
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+@each_solver
+def test_the_threads_of_the_caller_do_not_change_a_small_fit(solver):
+    x, before = samples(), torch.get_num_threads()
+    reference = solver.fit(x, rng=rng(1))
+    torch.set_num_threads(2)
+    try:
+        assert np.array_equal(solver.fit(x, rng=rng(1)).atoms, reference.atoms)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

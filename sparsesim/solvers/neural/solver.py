@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import final
 
@@ -18,6 +19,7 @@ from sparsesim.solvers.neural.module import SparseModule, member, stack
 from sparsesim.solvers.neural.train import Outcome, Training, train
 
 PROBE = 4096  # samples of a stream from which its mean and scale are estimated
+SMALL = 2**22  # products in a layer (B p d), about 0.1 ms on one core: measured, a second thread gains nothing below
 BLOCK_VALUES = 2**18  # codes computed at a time in inference
 SAME_ATOMS = 1e-5  # float32 rounding of unit rows
 
@@ -95,9 +97,26 @@ def _fit_together(
         order.append(train_rng)
     single = len(modules) == 1
     model = modules[0] if single else stack(modules)
-    outcomes = train(model, [each.source for each in data], order, training)
+    with _threads_for(len(modules) * training.batch_size * solvers[0].width * data[0].source.dim):
+        outcomes = train(model, [each.source for each in data], order, training)
     trained = [model] if single else [member(model, e) for e in range(len(modules))]
     return [_fitted(*parts) for parts in zip(trained, data, outcomes, strict=True)]
+
+
+@contextmanager
+def _threads_for(products: int) -> Iterator[None]:
+    """Compute on one thread within the block if a layer of a step has few ``products``; restored on exit.
+
+    A second thread gains nothing there, and on a machine with other work it makes training tens of times slower:
+    every operation waits for a thread that is not running.
+    """
+    before = torch.get_num_threads()
+    if products < SMALL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def check_neural(solver: NeuralSolver) -> None:

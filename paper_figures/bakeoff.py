@@ -198,7 +198,7 @@ def _codes(table: Table) -> list[Claim]:
         ),
         Claim(
             "TopK, which has no penalty, shrinks less than ReLU + L1.",
-            "arXiv:2406.04093, section 5.1",
+            "native; the shrinkage is that of arXiv:2404.16014, abstract",
             "flat: slope of TopK − slope of ReLU + L1",
             paired_interval(
                 by_seed(table, "shrinkage", world="flat", solver="topk"),
@@ -225,7 +225,7 @@ def _atoms(table: Table) -> list[Claim]:
         Claim(
             # zipf, not superposed: its rates are as unequal as those of the tree, so that rarity is not the difference.
             "Hierarchical features are recovered worse than independent ones of similarly unequal rates.",
-            "arXiv:2409.14507 (absorption)",
+            "native; absorption, arXiv:2409.14507, abstract, is one reason",
             "chance-corrected MCC of TopK, zipf − tree",
             paired_interval(
                 by_seed(table, "mcc_corrected", world="zipf", solver="topk"),
@@ -265,8 +265,8 @@ def _identifiability(table: Table) -> list[Claim]:
             Above(0.95),
         ),
         Claim(
-            "A Gaussian VAE with a linear decoder does not identify the axes.",
-            "arXiv:1811.12359, Theorem 1; arXiv:1911.02469 (linear VAE = pPCA)",
+            "A Gaussian VAE with a linear decoder finds principal directions, which are not the sparse features.",
+            "arXiv:1911.02469, abstract (the optimum of a linear VAE is the principal directions)",
             # In every world: in flat alone it leaves most of the variance unexplained, and so shows little.
             "largest chance-corrected MCC of the VAE among the worlds",
             extreme(

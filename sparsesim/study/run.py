@@ -270,6 +270,7 @@ class _Watch:
             pass
 
     def look(self) -> None:
+        """Report what has arrived in the store since the last look."""
         before = len(self.left)
         for record in self.tail.new():
             if record.failure is not None and record.key in self.left:

@@ -174,6 +174,7 @@ class _Adam:
         self.clip = training.grad_clip
 
     def step(self, index: int) -> None:
+        """Move the weights by one Adam step on the gradient at hand, at the rate of step ``index``."""
         if self.clip is not None:
             self._clip(self.clip)
         self.mean.lerp_(self.gradient, 1 - self.beta1)

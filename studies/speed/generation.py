@@ -147,6 +147,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m studies.speed.generation", description=__doc__)
     parser.add_argument("--out", type=Path, default=TABLE, help="CSV to write (default: the committed table)")
     options = parser.parse_args()
+    facts = provenance()  # before the table is written, which would itself be a change to the checkout
     measured = table(tuple(REFERENCE))
     for row in measured.rows():
         print(
@@ -157,7 +158,7 @@ def main() -> None:
             end="\n\n",
         )
     measured.write(options.out)
-    facts = {**provenance(), "threads": sorted(set(measured.values("threads"))), "load": os.getloadavg()[0]}
+    facts |= {"threads": sorted(set(measured.values("threads"))), "load": os.getloadavg()[0]}
     options.out.with_suffix(".provenance.json").write_text(
         json.dumps(facts, indent=1, sort_keys=True) + "\n", encoding="utf-8"
     )

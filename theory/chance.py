@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
-from scipy.special import gammaln
+from scipy.optimize import brentq, linear_sum_assignment
+from scipy.special import betainc, gammaln
 
 Array: TypeAlias = npt.NDArray[np.floating[Any]]
 
@@ -118,3 +118,70 @@ def random_coherence_median(n: int, d: int) -> float:
     """
     _check("n", n, 2)
     return max_abs_cosine_quantile(n * (n - 1) // 2, d, 0.5)
+
+
+def expected_close_pairs(n: int, d: int, cosine: float) -> float:
+    """Return the exact expected number of pairs with |cos| above ``cosine`` among n independent directions in R^d."""
+    _check("n", n, 2)
+    _check("d", d, 2)
+    if not 0.0 <= cosine < 1.0:
+        raise ValueError(f"cosine must lie in [0, 1); got {cosine!r}.")
+    return n * (n - 1) / 2 * _tail(cosine, d)
+
+
+def _tail(cosine: float, d: int) -> float:
+    """Return P(|cos| > cosine) without cancellation: the regularised incomplete Beta((d-1)/2, 1/2) at 1 - cosine^2."""
+    return float(betainc((d - 1) / 2, 0.5, (1.0 - cosine) * (1.0 + cosine)))
+
+
+def random_packing_count(d: int, cosine: float) -> float:
+    """Return how many random directions in R^d have one expected pair above ``cosine``: about sqrt(2 / P(|cos| > t)).
+
+    The positive root of n (n-1) / 2 * P = 1. It grows exponentially in d, the Johnson-Lindenstrauss count of features
+    that superposition can hold at that interference; optimised packings hold more, `theory.frames` says how many.
+    """
+    _check("d", d, 2)
+    if not 0.0 < cosine < 1.0:
+        raise ValueError(f"cosine must lie strictly between 0 and 1; got {cosine!r}.")
+    tail = _tail(cosine, d)
+    if tail == 0.0:
+        raise ValueError(f"at d={d}, cosine={cosine:g} the count exceeds 1e150. Ask for a smaller cosine.")
+    return 0.5 + math.sqrt(0.25 + 2.0 / tail)
+
+
+def sequential_match_mean(m: int, p: int, d: int) -> float:
+    """Return the mean |cos| of matching in sequence, each row taking the best of those left, as if these stayed random.
+
+    With q = min(m, p) of r = max(m, p) directions: the mean over j = r-q+1 ... r of E max of j. The directions left are
+    slightly more crowded than random ones, so this is a model of greedy matching, below the optimal one.
+    """
+    _check("m", m, 1)
+    _check("p", p, 1)
+    few, many = min(m, p), max(m, p)
+    return float(np.mean([mean_max_abs_cosine(left, d) for left in range(many - few + 1, many + 1)]))
+
+
+def matched_mean_estimate(m: int, p: int, d: int) -> float:
+    """Return the chance level of MCC, optimal one-to-one matching of m and p random directions in R^d, to within 0.01.
+
+    The midpoint of `sequential_match_mean`, which is below it, and `mean_max_abs_cosine` of the larger number, which no
+    one-to-one matching exceeds in the mean. No closed form is known; the midpoint is a rule checked by simulation.
+    """
+    return (sequential_match_mean(m, p, d) + mean_max_abs_cosine(max(m, p), d)) / 2.0
+
+
+def simulated_matched_mean(m: int, p: int, d: int, draws: int, rng: np.random.Generator) -> Array:
+    """Return ``draws`` independent values of MCC by chance: the mean |cos| of the optimal matching of random rows.
+
+    The directions are uniform on the sphere, m against p of them; ``min(m, p)`` pairs are averaged.
+    """
+    for name, value in (("m", m), ("p", p), ("d", d), ("draws", draws)):
+        _check(name, value, 1)
+    found = np.empty(draws)
+    for draw in range(draws):
+        rows, columns = rng.standard_normal((m, d)), rng.standard_normal((p, d))
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        columns /= np.linalg.norm(columns, axis=1, keepdims=True)
+        cosines = np.abs(rows @ columns.T)
+        found[draw] = cosines[linear_sum_assignment(cosines, maximize=True)].mean()
+    return found

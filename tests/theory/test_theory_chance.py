@@ -12,12 +12,17 @@ from scipy.stats import beta
 
 from theory.chance import (
     abs_cosine_cdf,
+    expected_close_pairs,
     high_dimension_asymptote,
+    matched_mean_estimate,
     max_abs_cosine_quantile,
     mean_abs_cosine,
     mean_max_abs_cosine,
     packing_asymptote,
     random_coherence_median,
+    random_packing_count,
+    sequential_match_mean,
+    simulated_matched_mean,
 )
 
 
@@ -114,4 +119,75 @@ def test_more_directions_come_closer_and_more_dimensions_keep_them_apart(p, d):
 ])  # fmt: skip
 def test_outside_its_assumptions_a_result_raises(call):
     with pytest.raises(ValueError):
+        call()
+
+
+@pytest.mark.parametrize(("d", "n"), [(8, 16), (16, 32), (32, 64), (40, 20), (3, 40), (2, 20)])
+def test_the_chance_of_a_matching_lies_between_greedy_and_best_and_near_their_middle(d, n):
+    draws = simulated_matched_mean(n, n, d, 60, np.random.default_rng(d))
+    mean, error = draws.mean(), draws.std(ddof=1) / math.sqrt(len(draws))
+    assert sequential_match_mean(n, n, d) < mean + 4 * error
+    assert mean < mean_max_abs_cosine(n, d) + 4 * error  # a theorem
+    assert abs(matched_mean_estimate(n, n, d) - mean) < 0.01 + 4 * error  # the rule's stated tolerance
+
+
+@pytest.mark.parametrize(("m", "p", "d"), [(16, 64, 16), (64, 16, 16), (4, 100, 6)])
+def test_the_chance_of_matching_different_numbers_is_symmetric_and_near_the_rule(m, p, d):
+    draws = simulated_matched_mean(m, p, d, 100, np.random.default_rng(0))
+    assert matched_mean_estimate(m, p, d) == matched_mean_estimate(p, m, d)
+    error = draws.std(ddof=1) / math.sqrt(len(draws))
+    assert abs(matched_mean_estimate(m, p, d) - draws.mean()) < 0.01 + 4 * error
+
+
+def test_one_row_is_matched_to_the_best_of_all():
+    assert matched_mean_estimate(1, 9, 5) == pytest.approx(mean_max_abs_cosine(9, 5), abs=1e-12)
+
+
+# Computed from the Beta law; two significant digits are given there.
+@pytest.mark.parametrize(
+    ("d", "cosine", "count"),
+    [(256, 0.1, 4.3), (256, 0.2, 40), (256, 0.3, 1.4e3), (512, 0.2, 633), (768, 0.1, 19), (768, 0.3, 3.3e8)],
+)
+def test_the_packing_count_has_the_reference_values(d, cosine, count):
+    # sqrt(2/P) against the root of n(n-1)/2 P = 1 differ by 1/2 + O(1/n); the reference is rounded to 4 %.
+    assert random_packing_count(d, cosine) == pytest.approx(count, rel=0.04, abs=0.6)
+
+
+def test_the_packing_count_has_one_expected_close_pair():
+    for d, cosine in ((8, 0.9), (64, 0.5), (768, 0.3)):
+        n = random_packing_count(d, cosine)
+        pairs = n * (n - 1) / 2 * expected_close_pairs(2, d, cosine)
+        assert pairs == pytest.approx(1.0, rel=1e-12)
+
+
+def test_the_number_of_close_pairs_agrees_with_simulation():
+    rng = np.random.default_rng(3)
+    counts = []
+    for _ in range(300):
+        rows = rng.standard_normal((30, 12))
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        counts.append((np.abs(rows @ rows.T)[np.triu_indices(30, 1)] > 0.6).sum())
+    expected = expected_close_pairs(30, 12, 0.6)
+    assert abs(np.mean(counts) - expected) < 5 * np.std(counts) / math.sqrt(300)
+
+
+def test_the_packing_count_grows_exponentially_with_the_dimension():
+    # ln n ~ -(d/4) ln(1 - t^2): the slope over a doubling of d, to the logarithmic correction ln(d)/4.
+    logs = [math.log(random_packing_count(d, 0.3)) for d in (1000, 2000)]
+    assert logs[1] - logs[0] == pytest.approx(-250 * math.log(1 - 0.09), abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: expected_close_pairs(1, 4, 0.5), "n must"),
+        (lambda: expected_close_pairs(4, 4, 1.0), "cosine"),
+        (lambda: random_packing_count(4, 0.0), "cosine"),
+        (lambda: random_packing_count(100_000, 0.9), "exceeds"),
+        (lambda: sequential_match_mean(0, 3, 4), "m must"),
+        (lambda: simulated_matched_mean(2, 2, 2, 0, np.random.default_rng(0)), "draws"),
+    ],
+)
+def test_chance_refuses_what_has_no_answer(call, words):
+    with pytest.raises(ValueError, match=words):
         call()

@@ -33,6 +33,21 @@ def _unit(atoms: Array, least: int = 1) -> Array:
     return np.asarray(rows / norms[:, None])
 
 
+def _chosen(rows: Array, support: Sequence[int]) -> npt.NDArray[np.intp]:
+    """Return ``support`` as an array of different indices of independent rows, perhaps none."""
+    given = np.asarray(support)
+    if given.ndim != 1 or (len(given) and given.dtype.kind not in "iu") or len(np.unique(given)) != len(given):
+        raise ValueError(f"support must be a list of different atoms, by their indices; got {support!r}.")
+    chosen = given.astype(np.intp)
+    if len(chosen) and not 0 <= chosen.min() <= chosen.max() < len(rows):
+        raise ValueError(f"support must lie in [0, n={len(rows)}); got {chosen.tolist()}.")
+    if len(chosen) > rows.shape[1] or (len(chosen) and np.linalg.svd(rows[chosen], compute_uv=False)[-1] < _SLACK):
+        raise ValueError(
+            f"the atoms of the support {chosen.tolist()} are linearly dependent, so no code on it is unique."
+        )
+    return chosen
+
+
 def welch_bound(n: int, d: int, order: int = 1) -> float:
     """Return the Welch lower bound on the coherence of n unit vectors in R^d, n > d.
 
@@ -179,16 +194,11 @@ def exact_recovery_coefficient(atoms: Array, support: Sequence[int]) -> float:
     Tropp (2004), Theorems 3.1 (OMP) and 3.3 (basis pursuit), the Exact Recovery Condition.
     """
     rows = _unit(atoms)
-    chosen = np.asarray(support, dtype=np.intp)
-    if chosen.ndim != 1 or not len(chosen) or len(np.unique(chosen)) != len(chosen):
-        raise ValueError(f"support must be a non-empty list of different atoms; got {list(support)}.")
-    inside = rows[chosen]
-    if len(chosen) > rows.shape[1] or np.linalg.svd(inside, compute_uv=False)[-1] < _SLACK:
-        raise ValueError(
-            f"the atoms of the support {chosen.tolist()} are linearly dependent, so no code on it is unique."
-        )
+    chosen = _chosen(rows, support)
+    if not len(chosen):
+        raise ValueError("support must name at least one atom; got none.")
     outside = np.delete(rows, chosen, axis=0)
-    coefficients = outside @ np.linalg.pinv(inside)
+    coefficients = outside @ np.linalg.pinv(rows[chosen])
     return float(np.abs(coefficients).sum(axis=1).max(initial=0.0))
 
 

@@ -68,6 +68,27 @@ def equal_correlation_limit_fixed(n: int, k: int) -> float:
     return (n - k) / (math.sqrt(k) * (n - 1))
 
 
+def column_programme_limit(others: int, theta: float) -> float:
+    """Return the ratio below which the linear programme of ER-SpUD returns one row of the codes, with many samples.
+
+    For square mixtures Y = A X the programme ``min ||w^T Y||_1, r^T w = 1`` is ``min ||u^T X||_1, b^T u = 1`` in the
+    codes, where b, a column of X or the sum of two, has one largest entry b_j and ``others`` more, all of size
+    ratio * b_j. In the limit of many samples of Bernoulli(theta)-Gaussian codes its minimiser is e_j / b_j iff
+    ``theta ratio |sum_i z_i| < (1 - theta) E ||z_S||_2`` for every z on those entries: the derivative along e_j fixes
+    the multiplier, the kink at x_j = 0 gives the right side. That is the condition of `equal_correlation_limit` among
+    others + 1 atoms. With others = 2 theta n it is passed for every ratio below 1 - theta while theta^2 n is small,
+    and for ever smaller ratios, of order 1 / (theta sqrt(2n)), beyond: the barrier theta ~ 1/sqrt(n).
+
+    References
+    ----------
+    Spielman, Wang, Wright (2012), "Exact recovery of sparsely-used dictionaries", arXiv:1206.5882 (the algorithm and
+    the barrier); the condition is derived here.
+    """
+    _check("others", others, 1)
+    _check_rate(theta)
+    return equal_correlation_limit(others + 1, theta)
+
+
 def _dual_norm(m: Array, masks: Array, weights: Array, steps: int) -> tuple[float, float]:
     """Return bounds on max <m, z> / E||z_S||, S with these ``masks (c, n-1)`` and ``weights (c,)``, m not zero.
 

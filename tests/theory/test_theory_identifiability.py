@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
-from scipy.optimize import minimize
+from scipy.optimize import linprog, minimize
+from scipy.sparse import coo_array, eye_array, hstack, vstack
 
 from theory.frames import simplex
 from theory.identifiability import (
     bias_adaptation_window,
     co_occurrence,
+    column_programme_limit,
     equal_correlation_limit,
     equal_correlation_limit_fixed,
     fourth_moment,
@@ -299,3 +301,36 @@ def test_the_window_of_bias_adaptation_opens_with_sparsity_and_dimension():
 def test_outside_its_assumptions_a_result_raises(call):
     with pytest.raises(ValueError):
         call()
+
+
+def row_found(x, b):
+    """The minimiser of ||u^T X||_1 with b^T u = 1, as u = e_1 / b_1 or not."""
+    n, count = x.shape
+    cost = np.concatenate([np.zeros(n), np.ones(count)])
+    both = vstack([hstack([coo_array(x.T), -eye_array(count)]), hstack([coo_array(-x.T), -eye_array(count)])])
+    equal = np.concatenate([b, np.zeros(count)])[None, :]
+    bounds = [(None, None)] * n + [(0, None)] * count
+    found = linprog(cost, A_ub=both.tocsr(), b_ub=np.zeros(2 * count), A_eq=equal, b_eq=[1.0], bounds=bounds)
+    u = found.x[:n]
+    return bool(np.abs(u[1:]).max() < 1e-6 * np.abs(u[0]))  # linprog is accurate to about 1e-9
+
+
+@pytest.mark.parametrize(("others", "theta"), [(6, 0.3), (9, 0.2)])
+def test_the_programme_finds_one_row_exactly_below_the_limit(others, theta):
+    limit = column_programme_limit(others, theta)
+    rng, n = np.random.default_rng(others), others + 3
+    x = rng.standard_normal((n, 2500)) * (rng.random((n, 2500)) < theta)
+    for factor, expected in ((0.75, True), (1.3, False)):  # 2,500 samples move the limit by a few per cent
+        b = np.zeros(n)
+        b[0], b[1 : others + 1] = 1.0, factor * limit
+        assert row_found(x, b) is expected
+
+
+def test_the_programme_meets_its_barrier_where_the_rate_passes_the_inverse_root():
+    n = 100_000
+    low, high = 0.02 / math.sqrt(n), 20 / math.sqrt(n)
+    # Far below the barrier the other entries never fire together, E sqrt(Bin) = theta * others to relative theta^2 n.
+    assert column_programme_limit(max(1, round(2 * low * n)), low) == pytest.approx(1 - low, rel=2e-3)
+    # Far above, E sqrt(Bin) is the root of its mean, 2 theta^2 n = 800, to relative 1/(8 * 800).
+    expected = (1 - high) / (high * math.sqrt(2 * n))
+    assert column_programme_limit(round(2 * high * n), high) == pytest.approx(expected, rel=2e-3)

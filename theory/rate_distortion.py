@@ -78,54 +78,6 @@ def description_length(rates: npt.ArrayLike, bits: npt.ArrayLike) -> float:
     return float((binary_entropy(p) + p * b).sum())
 
 
-def gaussian_rate(variance: float, distortion: float) -> float:
-    """Return R(D) of a normal source, ``1/2 log2(variance / D)`` bits, 0 for D above the variance.
-
-    No source of this variance has a larger R(D).
-
-    Raises
-    ------
-    ValueError
-        Unless both are positive.
-
-    References
-    ----------
-    Cover and Thomas, "Elements of information theory", Theorem 10.3.2.
-    """
-    _check_positive(variance=variance, distortion=distortion)
-    return max(0.5 * math.log2(variance / distortion), 0.0)
-
-
-def water_filling(variances: npt.ArrayLike, distortion: float) -> tuple[float, Array]:
-    """Return R(D) in bits of independent normals and the distortions ``(n,)``, ``min(level, variance)``, summing to D.
-
-    Of a vector: take the eigenvalues of its covariance. It is exact for normal vectors and an upper bound for all
-    others, however sparse.
-
-    Raises
-    ------
-    ValueError
-        Unless the variances are a vector of finite numbers, none negative, and D is positive.
-
-    References
-    ----------
-    Cover and Thomas, "Elements of information theory", Theorem 10.3.3.
-    """
-    v = np.asarray(variances, dtype=np.float64)
-    if v.ndim != 1 or not len(v) or not np.isfinite(v).all() or (v < 0.0).any():
-        raise ValueError(f"variances must be a vector of finite numbers, none negative; got {v}.")
-    _check_positive(distortion=distortion)
-    if distortion >= v.sum():
-        return 0.0, v.copy()
-    ordered = np.sort(v)
-    below = np.concatenate([[0.0], np.cumsum(ordered)[:-1]])  # drowned if the level is above the i-th smallest
-    levels = (distortion - below) / np.arange(len(v), 0, -1)
-    levels[-1] = min(levels[-1], ordered[-1])  # so it is, but for rounding
-    level = float(levels[np.flatnonzero(levels <= ordered)[0]])
-    wet = v > level
-    return float(0.5 * np.log2(v[wet] / level).sum()), np.minimum(v, level)
-
-
 def spike_gaussian_bounds(eps: float, variance: float, distortion: float) -> tuple[float, float]:
     """Return a lower and an upper bound on R(D) of an entry: zero, or normal with probability eps.
 
@@ -138,7 +90,8 @@ def spike_gaussian_bounds(eps: float, variance: float, distortion: float) -> tup
         Unless eps lies in (0, 1] and the others are positive.
     """
     _check_source(eps, variance)
-    as_normal = gaussian_rate(eps * variance, distortion)
+    _check_positive(distortion=distortion)
+    as_normal = max(0.5 * math.log2(eps * variance / distortion), 0.0)
     known = eps * as_normal
     return known, min(known + float(binary_entropy(eps)), as_normal)
 

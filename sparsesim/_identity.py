@@ -23,6 +23,8 @@ class Role(enum.IntEnum):
     SOLVER = 3
     METRIC = 4
     MODEL_PROBE = 5
+    LAW = 6
+    OBSERVATION = 7
 
 
 def stream(seed: int, role: Role, *index: int) -> Rng:

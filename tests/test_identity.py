@@ -177,6 +177,8 @@ def test_the_numbers_of_the_roles_are_part_of_published_results():
         "SOLVER": 3,
         "METRIC": 4,
         "MODEL_PROBE": 5,
+        "LAW": 6,
+        "OBSERVATION": 7,
     }
 
 

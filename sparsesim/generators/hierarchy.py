@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import final
+from typing import TypeAlias, final
 
 import numpy as np
+import numpy.typing as npt
 
 from sparsesim._arrays import FloatArray, IntArray, Rng, check_int, read_only
 from sparsesim.generators.base import Support
 from sparsesim.generators.rates import check_rates
 from sparsesim.generators.support import check_vectors
 from sparsesim.kernels.sampling import Tree, draw_tree, tree_energy, tree_of
+
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
 _ROUNDING = 1e-9  # rates of siblings such as ten times 0.1 may sum to a little more than 1
 
@@ -58,6 +61,64 @@ def _circle(parents: Sequence[int], reached: set[int]) -> str:
     )
 
 
+def exclusive_flags(exclusive: bool | tuple[bool, ...], m: int) -> BoolArray:
+    """Return for each of ``m`` features whether its children exclude each other, as ``exclusive`` says.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``exclusive`` is neither True, False nor a tuple of m of these.
+    """
+    if isinstance(exclusive, tuple):
+        if not all(isinstance(flag, bool) for flag in exclusive):
+            raise TypeError(f"exclusive must be a tuple of True and False; got {exclusive!r:.80}.")
+        if len(exclusive) != m:
+            raise ValueError(f"exclusive must be True, False or a tuple of m={m} of these; got {len(exclusive)}.")
+    elif not isinstance(exclusive, bool):
+        raise TypeError(f"exclusive must be True or False; got {exclusive!r}.")
+    return np.full(m, exclusive, dtype=bool)
+
+
+def check_siblings(parents: Sequence[int], rates: Sequence[float], exclusive: BoolArray) -> None:
+    """Raise ValueError where the ``rates`` of exclusive children of one parent sum to more than 1."""
+    total = [0.0] * len(exclusive)
+    for parent, rate in zip(parents, rates, strict=True):
+        if parent >= 0 and exclusive[parent]:
+            total[parent] += rate
+    worst = max(range(len(total)), key=total.__getitem__)
+    if total[worst] > 1.0 + _ROUNDING:
+        raise ValueError(
+            f"rates of exclusive children must sum to at most 1 under each parent; those of parent {worst} sum to "
+            f"{total[worst]:.6g} > 1. Lower them, or pass exclusive=False."
+        )
+
+
+def joint_below(
+    joint: FloatArray,
+    known: BoolArray,
+    order: Sequence[int],
+    parents: IntArray,
+    rates: FloatArray,
+    exclusive: BoolArray,
+) -> None:
+    """Complete the joint rates ``(m, m)``, right among the ``known`` features, for their descendants, in place.
+
+    ``order`` lists the descendants, each after its parent. Given its parent, a feature is independent of all that
+    came before it, except for siblings that it excludes: P(i and j) = rates[i] P(parent(i) and j).
+    """
+    done = known.copy()
+    siblings: dict[int, list[int]] = {}
+    for node in order:
+        parent = int(parents[node])
+        row = np.where(done, rates[node] * joint[parent], 0.0)
+        if exclusive[parent]:
+            row[siblings.setdefault(parent, [])] = 0.0
+            siblings[parent].append(node)
+        row[node] = rates[node] * joint[parent, parent]
+        joint[node], joint[:, node] = row, row
+        done[node] = True
+
+
 @final
 @dataclass(frozen=True)
 class Forest:
@@ -71,7 +132,8 @@ class Forest:
     ----------
     parents : index of each feature's parent, -1 for a root; nodes may stand in any order.
     rates : probability to fire given that the parent fires; for a root, its firing rate.
-    exclusive : at most one child of a parent fires, so that the rates of siblings sum to at most 1.
+    exclusive : at most one child of a parent fires, so that the rates of siblings sum to at most 1; for all parents,
+        or a tuple that says it of the children of each feature.
 
     Raises
     ------
@@ -81,29 +143,14 @@ class Forest:
 
     parents: tuple[int, ...]
     rates: tuple[float, ...]
-    exclusive: bool = True
+    exclusive: bool | tuple[bool, ...] = True
 
     def __post_init__(self) -> None:
-        order = parents_first(self.parents)
+        parents_first(self.parents)
         check_rates("rates", self.rates)
         if len(self.rates) != len(self.parents):
             raise ValueError(f"rates must be as many as parents, m={len(self.parents)}; got {len(self.rates)}.")
-        if not isinstance(self.exclusive, bool):
-            raise TypeError(f"exclusive must be True or False; got {self.exclusive!r}.")
-        if self.exclusive:
-            self._check_siblings(order)
-
-    def _check_siblings(self, order: list[int]) -> None:
-        total = [0.0] * len(order)
-        for node in order:
-            if self.parents[node] >= 0:
-                total[self.parents[node]] += self.rates[node]
-        worst = max(range(len(total)), key=total.__getitem__)
-        if total[worst] > 1.0 + _ROUNDING:
-            raise ValueError(
-                f"rates of exclusive children must sum to at most 1 under each parent; those of parent {worst} sum to "
-                f"{total[worst]:.6g} > 1. Lower them, or pass exclusive=False."
-            )
+        check_siblings(self.parents, self.rates, exclusive_flags(self.exclusive, len(self.parents)))
 
     @classmethod
     def regular(
@@ -125,7 +172,9 @@ class Forest:
         return cls(tuple(parents), rates, exclusive)
 
     @classmethod
-    def from_marginals(cls, parents: tuple[int, ...], marginals: tuple[float, ...], exclusive: bool = True) -> Forest:
+    def from_marginals(
+        cls, parents: tuple[int, ...], marginals: tuple[float, ...], exclusive: bool | tuple[bool, ...] = True
+    ) -> Forest:
         """Return the forest whose true firing rates are ``marginals``.
 
         Raises
@@ -137,7 +186,7 @@ class Forest:
         check_rates("marginals", marginals)
         if len(marginals) != len(order):
             raise ValueError(f"marginals must be as many as parents, m={len(order)}; got {len(marginals)}.")
-        rates, total = list(marginals), [0.0] * len(order)
+        rates, total, flags = list(marginals), [0.0] * len(order), exclusive_flags(exclusive, len(order))
         for node, parent in enumerate(parents):
             if parent < 0:
                 continue
@@ -147,7 +196,7 @@ class Forest:
                     f"a child cannot fire more often than its parent: marginals[{node}]={marginals[node]:g} > "
                     f"marginals[{parent}]={marginals[parent]:g}. Lower the child's or raise the parent's."
                 )
-            if exclusive and total[parent] > marginals[parent] * (1.0 + _ROUNDING):
+            if flags[parent] and total[parent] > marginals[parent] * (1.0 + _ROUNDING):
                 raise ValueError(
                     f"exclusive children cannot fire more often than their parent: those of {parent} sum to at least "
                     f"{total[parent]:.6g} > marginals[{parent}]={marginals[parent]:g}. "
@@ -165,6 +214,10 @@ class Forest:
         return np.array(parents_first(self.parents), dtype=np.int64)
 
     @cached_property
+    def _exclusive(self) -> BoolArray:
+        return exclusive_flags(self.exclusive, self.n_features)
+
+    @cached_property
     def _arrays(self) -> tuple[IntArray, FloatArray]:
         return np.array(self.parents, dtype=np.int64), np.array(self.rates, dtype=np.float64)
 
@@ -178,7 +231,7 @@ class Forest:
 
     @cached_property
     def _tree(self) -> Tree:
-        return tree_of(*self._arrays, self.exclusive, float(self._marginals.sum()))
+        return tree_of(*self._arrays, self._exclusive, float(self._marginals.sum()))
 
     def depths(self) -> IntArray:
         """Return the number of ancestors of each feature, ``(m,)``; 0 for a root."""
@@ -198,20 +251,11 @@ class Forest:
         P(i and j) is P(j) if i is an ancestor of j, P(i) P(j) in different trees, and below different children of the
         last common ancestor a: 0 if exclusive, else P(i) P(j) / P(a).
         """
-        joint = np.zeros((self.n_features, self.n_features))
-        done = np.zeros(self.n_features, dtype=bool)
-        siblings: dict[int, list[int]] = {}
-        for node in self._order.tolist():
-            # Given its parent, the node is independent of all that came before, except for excluded siblings.
-            parent, own = self.parents[node], self._marginals[node]
-            row = own * self._marginals if parent < 0 else self.rates[node] * joint[parent]
-            row = np.where(done, row, 0.0)
-            if self.exclusive and parent >= 0:
-                row[siblings.setdefault(parent, [])] = 0.0
-                siblings[parent].append(node)
-            row[node] = own
-            joint[node], joint[:, node] = row, row
-            done[node] = True
+        roots = np.array(self.parents) < 0
+        joint = np.outer(self._marginals * roots, self._marginals * roots)
+        np.fill_diagonal(joint, self._marginals * roots)
+        below = self._order[np.count_nonzero(roots) :].tolist()
+        joint_below(joint, roots, below, *self._arrays, self._exclusive)
         return joint
 
     def energy(self, vectors: FloatArray) -> float:
@@ -222,7 +266,24 @@ class Forest:
         r_i = sum p_c q_c if exclusive, else ||sum p_c e_c||^2 + sum p_c (q_c - p_c ||e_c||^2).
         """
         rows = check_vectors(vectors, self.n_features)
-        return tree_energy(self._order, *self._arrays, self.exclusive, rows)
+        return tree_energy(self._order, *self._arrays, self._exclusive, rows)
+
+    def scatter(self, vectors: FloatArray) -> FloatArray:
+        """Return E[s s^T] ``(d, d)``, s the sum of the firing rows of ``vectors (m, d)``.
+
+        With b_i = sum p_c e_c over the children of i, e_i = v_i + b_i and P the firing rates, it is b b^T (b of the
+        roots) + sum_i P_i (1 - p_i x_i) e_i e_i^T - sum_i P_i y_i b_i b_i^T, where x_i = 0 if i excludes its siblings,
+        else 1, and y_i = 1 if the children of i exclude each other, else 0.
+        """
+        rows, (parents, rates) = check_vectors(vectors, self.n_features), self._arrays
+        below = np.zeros((self.n_features + 1, rows.shape[1]))  # the last row is that of the roots
+        for node in self._order[::-1].tolist():
+            below[parents[node]] += rates[node] * (rows[node] + below[node])
+        root, below = below[-1], below[:-1]
+        alone = (parents < 0) | ~self._exclusive[parents]
+        inside, between = rows + below, self._marginals * self._exclusive
+        spread = inside.T @ ((self._marginals * (1.0 - rates * alone))[:, None] * inside)
+        return np.asarray(np.outer(root, root) + spread - below.T @ (between[:, None] * below))
 
     def draw(self, n: int, rng: Rng) -> Support:
         """Return the supports of ``n`` samples; only children of features that fire are visited."""

@@ -78,6 +78,13 @@ class Bernoulli:
         variance = self._rates * (1.0 - self._rates)
         return float(centre @ centre + variance @ np.einsum("ij,ij->i", rows, rows))
 
+    def scatter(self, vectors: FloatArray) -> FloatArray:
+        """Return E[s s^T] ``(d, d)``, s the sum of the firing rows of ``vectors (m, d)``."""
+        rows = check_vectors(vectors, self.n_features)
+        centre = self._rates @ rows
+        variance = self._rates * (1.0 - self._rates)
+        return np.asarray(np.outer(centre, centre) + rows.T @ (variance[:, None] * rows))
+
     def draw(self, n: int, rng: Rng) -> Support:
         """Return the supports of ``n`` samples."""
         n = check_int("n", n, 0)
@@ -128,6 +135,12 @@ class ExactlyK:
         rows = check_vectors(vectors, self.m)
         total = rows.sum(axis=0)
         return float(self._joint * (total @ total) + (self.k / self.m - self._joint) * np.square(rows).sum())
+
+    def scatter(self, vectors: FloatArray) -> FloatArray:
+        """Return E[s s^T] ``(d, d)``, s the sum of the firing rows of ``vectors (m, d)``."""
+        rows = check_vectors(vectors, self.m)
+        total = rows.sum(axis=0)
+        return np.asarray(self._joint * np.outer(total, total) + (self.k / self.m - self._joint) * (rows.T @ rows))
 
     def draw(self, n: int, rng: Rng) -> Support:
         """Return the supports of ``n`` samples."""

@@ -12,6 +12,7 @@ random integer generation in an interval", arXiv 1805.10941, algorithm 5.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,26 +35,26 @@ class Tree(NamedTuple):
     Attributes
     ----------
     start : (classes + 1,) where each class of roots begins in ``root``.
-    root : (roots,) features; those of rate 0 are left out.
-    keep : (roots,) rate over the largest rate of the class.
+    plain : (classes,) first root of a class of consecutive features of one rate, which needs no look-up; else -1.
+    root : (roots, 2) rate over the largest rate of the class, and the feature; those of rate 0 are left out.
     gap : (classes,) 1 / log(1 - largest rate), by which a logarithm becomes a geometric number.
     child_start : (m + 1,) where each feature's children begin in ``child``.
     child : (edges,) features.
-    weight : (edges,) running sum of the siblings' rates if ``exclusive``, else rate over the siblings' largest rate.
+    weight : (edges,) running sum of the siblings' rates if they are ``exclusive``, else rate over their largest rate.
     child_gap : (m,) ``gap`` of the children's largest rate.
-    exclusive : at most one child of a parent fires.
+    exclusive : (m,) whether at most one child of this parent fires.
     mean : expected number of features that fire in a sample.
     """
 
     start: Array
+    plain: Array
     root: Array
-    keep: Array
     gap: Array
     child_start: Array
     child: Array
     weight: Array
     child_gap: Array
-    exclusive: bool
+    exclusive: Array
     mean: float
 
 
@@ -80,6 +81,22 @@ def uniform_(state: Any) -> float:
 
 
 @njit(cache=True)
+def exponential_(state: Any) -> float:
+    """Return a standard exponential number, at most 53 log 2."""
+    return -math.log(1.0 - uniform_(state))
+
+
+@njit(cache=True)
+def normals_(state: Any, out: Any) -> None:
+    """Fill ``out`` with standard normal numbers (Box and Muller)."""
+    for place in range(0, len(out), 2):
+        radius, angle = math.sqrt(2.0 * exponential_(state)), 2.0 * math.pi * uniform_(state)
+        out[place] = radius * math.cos(angle)
+        if place + 1 < len(out):
+            out[place + 1] = radius * math.sin(angle)
+
+
+@njit(cache=True)
 def geometric_(state: Any, gap: float) -> Any:
     """Return how many misses come before the next hit, where ``gap`` = 1 / log(1 - rate)."""
     value = math.log(1.0 - uniform_(state)) * gap
@@ -98,16 +115,19 @@ def below_(state: Any, bound: Any) -> Any:
 
 
 @njit(cache=True)
-def _roots_(state: Any, upcoming: Any, start: Any, root: Any, keep: Any, gap: Any, active: Any) -> int:
+def _roots_(state: Any, upcoming: Any, roots: Any, active: Any) -> int:
     """Write the roots that fire in one sample into ``active``; ``upcoming`` carries each class's gap to the next."""
+    start, plain, root, gap = roots
     count = 0
     for group in range(len(gap)):
-        low, width = start[group], start[group + 1] - start[group]
+        low, width, first = start[group], start[group + 1] - start[group], plain[group]
         position = upcoming[group]
         while position < width:
-            place = low + position
-            if keep[place] >= 1.0 or uniform_(state) < keep[place]:
-                active[count] = root[place]
+            if first >= 0:
+                active[count] = first + position
+                count += 1
+            elif root[low + position, 0] >= 1.0 or uniform_(state) < root[low + position, 0]:
+                active[count] = np.int32(root[low + position, 1])
                 count += 1
             position += 1 + geometric_(state, gap[group])
         upcoming[group] = position - width
@@ -141,7 +161,7 @@ def _descend_(state: Any, tree: Any, active: Any, count: int) -> int:
         low, high = child_start[node], child_start[node + 1]
         if low == high:
             continue
-        if exclusive:
+        if exclusive[node]:
             place = _one_child_(state, low, high, weight)
             if place >= 0:
                 active[count] = child[place]
@@ -159,14 +179,14 @@ def _descend_(state: Any, tree: Any, active: Any, count: int) -> int:
 @njit(cache=True)
 def _block_(state: Any, roots: Any, tree: Any, counts: Any, out: Any) -> int:
     """Draw one block of samples into ``out`` as far as there is room, and return the room it needs."""
-    start, root, keep, gap = roots
+    gap = roots[3]
     active = np.empty(len(tree[0]) - 1, np.int32)
     upcoming = np.empty(len(gap), np.int64)
     for group in range(len(gap)):
         upcoming[group] = geometric_(state, gap[group])
     used = 0
     for row in range(len(counts)):
-        count = _roots_(state, upcoming, start, root, keep, gap, active)
+        count = _roots_(state, upcoming, roots, active)
         if len(tree[1]):
             count = _descend_(state, tree, active, count)
         fired = active[:count]
@@ -203,8 +223,8 @@ def _subsets(seeds: Any, m: int, k: int, n: int, indices: Any) -> None:
 
 
 @njit(cache=True)
-def _energy(order: Any, parents: Any, rates: Any, exclusive: bool, vectors: Any) -> Any:
-    """Pass every subtree's mean and energy up to its parent; row m stands for the roots' common parent."""
+def _energy(order: Any, parents: Any, rates: Any, exclusive: Any, vectors: Any) -> Any:
+    """Pass every subtree's mean and energy up to its parent; row m is the roots' common parent, not exclusive."""
     m, width = vectors.shape
     below = np.zeros((m + 1, width))  # sum over children of rate * E[subtree sum | child fires]
     rest = np.zeros(m + 1)  # what the children's energy holds beyond that sum (squared, if independent)
@@ -215,12 +235,12 @@ def _energy(order: Any, parents: Any, rates: Any, exclusive: bool, vectors: Any)
         for column in range(width):
             own, under = vectors[node, column], below[node, column]
             energy += own * own + 2.0 * own * under
-            if not exclusive:
+            if not exclusive[node]:
                 energy += under * under
             centre += (own + under) ** 2
             below[parent, column] += rate * (own + under)
         rest[parent] += rate * energy
-        if not exclusive or parent == m:
+        if not exclusive[parent]:
             rest[parent] -= rate * rate * centre
     total = rest[m]
     for column in range(width):
@@ -234,7 +254,7 @@ def _gap(rate: Array) -> Array:
 
 
 def _classes(index: Array, rates: Array) -> tuple[Array, Array, Array, Array]:
-    """Return ``start, root, keep, gap`` of the features ``index``, in classes of rates within a factor two."""
+    """Return ``start, plain, root, gap`` of the features ``index``, in classes of rates within a factor two."""
     index = index[rates[index] > 0]
     level = np.maximum(np.floor(np.log2(rates[index])), RAREST)
     order = np.argsort(-level, kind="stable")
@@ -242,41 +262,76 @@ def _classes(index: Array, rates: Array) -> tuple[Array, Array, Array, Array]:
     first = np.flatnonzero(np.diff(level[order], prepend=np.inf))
     largest = np.maximum.reduceat(rates[root], first) if len(root) else np.empty(0)
     start = np.append(first, len(root)).astype(np.int64)
-    return start, root.astype(np.int32), rates[root] / np.repeat(largest, np.diff(start)), _gap(largest)
+    size = np.diff(start)
+    keep, place = rates[root] / np.repeat(largest, size), np.arange(len(root)) - np.repeat(first, size)
+    looked_up = (keep < 1.0) | (root != np.repeat(root[first], size) + place)
+    plain = np.where(np.bincount(np.repeat(np.arange(len(size)), size), looked_up, len(size)) > 0, -1, root[first])
+    return start, plain.astype(np.int64), np.column_stack([keep, root]), _gap(largest)
 
 
-def tree_of(parents: Array, rates: Array, exclusive: bool, mean: float) -> Tree:
-    """Return the layout of the forest with ``parents (m,)`` (-1 for a root) and conditional ``rates (m,)``."""
+def tree_of(parents: Array, rates: Array, exclusive: bool | Array, mean: float) -> Tree:
+    """Return the layout of the forest with ``parents (m,)`` (-1 for a root) and conditional ``rates (m,)``.
+
+    ``exclusive`` says whether at most one child of a parent fires, for all parents or for each of the m features.
+    """
     m = len(parents)
+    flags = np.full(m, exclusive, dtype=bool)
     child = np.argsort(parents, kind="stable")[np.count_nonzero(parents < 0) :]
-    child_start = np.searchsorted(parents[child], np.arange(m + 1)).astype(np.int64)
+    child_start = np.searchsorted(parents[child], np.arange(m + 1)).astype(np.int32)
     weight = rates[child].copy()
     largest = np.zeros(m)
     np.maximum.at(largest, parents[child], weight)
-    if exclusive:
-        for node in np.flatnonzero(np.diff(child_start)):
-            siblings = weight[child_start[node] : child_start[node + 1]]
-            np.cumsum(siblings, out=siblings)
-    else:
-        above = largest[parents[child]]
-        weight = np.divide(weight, above, out=np.zeros_like(weight), where=above > 0)
+    above = np.where(flags, 1.0, largest)[parents[child]]
+    weight = np.divide(weight, above, out=np.zeros_like(weight), where=above > 0)
+    for node in np.flatnonzero(flags & (np.diff(child_start) > 0)):
+        siblings = weight[child_start[node] : child_start[node + 1]]
+        np.cumsum(siblings, out=siblings)
     roots = _classes(np.flatnonzero(parents < 0), rates)
-    return Tree(*roots, child_start, child.astype(np.int32), weight, _gap(largest), exclusive, mean)
+    return Tree(*roots, child_start, child.astype(np.int32), weight, _gap(largest), flags, mean)
 
 
 def _seeds(n: int, rng: np.random.Generator) -> Array:
+    """Return the random states ``(blocks, 4)`` of the blocks of ``n`` samples."""
     return rng.integers(0, 2**64, size=((n + BLOCK - 1) // BLOCK, 4), dtype=np.uint64)
 
 
-def draw_tree(tree: Tree, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Return ``indptr (n + 1,)`` and ascending ``indices (nnz,)`` of the features that fire in n samples."""
+@njit(cache=True)
+def _below_(state: Any, tree: Any, roots: Any, active: Any) -> int:
+    """Write one sample, its ``roots`` and their descendants, into ``active`` in ascending order; return its length."""
+    active[: len(roots)] = roots
+    count = _descend_(state, tree, active, len(roots))
+    fired = active[:count]
+    fired.sort()
+    return count
+
+
+@njit(cache=True, parallel=True)
+def _below(seeds: Any, tree: Any, root_start: Any, roots: Any, counts: Any, out: Any, used: Any) -> None:
+    for block in prange(len(seeds)):
+        state, filled = seeds[block].copy(), 0
+        active = np.empty(len(tree[0]) - 1, np.int32)
+        for row in range(block * BLOCK, min((block + 1) * BLOCK, len(counts))):
+            counts[row] = _below_(state, tree, roots[root_start[row] : root_start[row + 1]], active)
+            if filled + counts[row] <= out.shape[1]:
+                out[block, filled : filled + counts[row]] = active[: counts[row]]
+            filled += counts[row]
+        used[block] = filled
+
+
+def collect(fill: Callable[..., None], n: int, rng: np.random.Generator, mean: float) -> tuple[Array, Array]:
+    """Return ``indptr (n + 1,)`` and ``indices (nnz,)`` of n samples of which about ``mean`` features fire each.
+
+    ``fill(seeds, counts, out, used)`` draws the blocks: it writes the number of features of each sample into ``counts
+    (n,)``, those of a block one after the other into its row of ``out (blocks, room)`` as far as there is room, and
+    the room that the block needs into ``used (blocks,)``.
+    """
     seeds, counts = _seeds(n, rng), np.zeros(n, np.int64)
     used = np.zeros(len(seeds), np.int64)
-    expected = min(n, BLOCK) * tree.mean
+    expected = min(n, BLOCK) * mean
     room = int(1.1 * expected + 10.0 * math.sqrt(expected)) + 64
     while True:
         parts = np.empty((len(seeds), room), np.int32)
-        _blocks(seeds, tree[:4], tree[4:9], counts, parts, used)
+        fill(seeds, counts, parts, used)
         needed = int(used.max(initial=0))
         if needed <= room:
             break
@@ -286,6 +341,26 @@ def draw_tree(tree: Tree, n: int, rng: np.random.Generator) -> tuple[Array, Arra
     return indptr, np.concatenate([*indices, np.empty(0, np.int32)])
 
 
+def draw_tree(tree: Tree, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Return ``indptr (n + 1,)`` and ascending ``indices (nnz,)`` of the features that fire in n samples."""
+
+    def fill(seeds: Array, counts: Array, out: Array, used: Array) -> None:
+        _blocks(seeds, tree[:4], tree[4:9], counts, out, used)
+
+    return collect(fill, n, rng, tree.mean)
+
+
+def draw_below(
+    tree: Tree, root_start: Array, roots: Array, rng: np.random.Generator, mean: float
+) -> tuple[Array, Array]:
+    """Return ``indptr`` and ascending ``indices`` of samples whose roots, ``roots`` in compressed rows, are given."""
+
+    def fill(seeds: Array, counts: Array, out: Array, used: Array) -> None:
+        _below(seeds, tree[4:9], root_start, roots, counts, out, used)
+
+    return collect(fill, len(root_start) - 1, rng, mean)
+
+
 def draw_subsets(m: int, k: int, n: int, rng: np.random.Generator) -> Array:
     """Return ascending ``indices (n * k,)`` of n uniform k-subsets of m features."""
     indices = np.empty(n * k, np.int32)
@@ -293,11 +368,12 @@ def draw_subsets(m: int, k: int, n: int, rng: np.random.Generator) -> Array:
     return indices
 
 
-def tree_energy(order: Array, parents: Array, rates: Array, exclusive: bool, vectors: Array) -> float:
+def tree_energy(order: Array, parents: Array, rates: Array, exclusive: bool | Array, vectors: Array) -> float:
     """Return E||sum of the firing rows of ``vectors (m, d)``||^2; ``order`` lists every parent before its children.
 
     The energy is a sum over columns, which are taken 32 at a time to bound the memory by 256 bytes a feature.
     """
     above = np.where(parents < 0, len(parents), parents)
+    flags = np.append(np.full(len(parents), exclusive, dtype=bool), False)
     blocks = (np.ascontiguousarray(vectors[:, low : low + 32]) for low in range(0, vectors.shape[1], 32))
-    return float(sum(_energy(order, above, rates, exclusive, block) for block in blocks))
+    return float(sum(_energy(order, above, rates, flags, block) for block in blocks))

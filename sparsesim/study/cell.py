@@ -91,6 +91,7 @@ class OracleCell(_Truth):
 
     def evaluate(self) -> Evaluation:
         model = self.model()
+        model.check_linear("an OracleCell")
         batch = self.held_out(model)
         encoder = SupportLeastSquares(batch.codes) if self.encoder is None else self.encoder
         fitted = FittedDictionary(model.atoms, model.bias, encoder, Status.CONVERGED)

@@ -123,6 +123,7 @@ def evaluate(
             "Call evaluate(model, world), e.g. with worlds.superposed().build(stream(0, Role.TRUTH))."
         )
     truth = world.build(stream(seed, Role.TRUTH)) if isinstance(world, FeatureSpec) else world
+    truth.check_linear("evaluate, which compares with the true atoms,")
     batches = [truth.sample(n, stream(seed, Role.TEST, draw)) for draw in range(draws)]
     adapted = adapt(model, batches[0].x[:256], encode=encode, decode=decode)
     first = Evaluation(truth, adapted.fitted, batches[0])

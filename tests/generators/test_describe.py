@@ -21,9 +21,11 @@ from sparsesim.generators import (
     GivenRates,
     HalfNormal,
     Orthonormal,
+    Persistent,
     RandomSphere,
+    SignalToNoise,
 )
-from sparsesim.generators.describe import cumulative_coherence, effective_rank
+from sparsesim.generators.describe import _deciding, _rivals, cumulative_coherence, effective_rank
 from tests.generators.strategies import seeds, specs
 from theory import frames
 
@@ -108,6 +110,41 @@ def test_cumulative_coherence_agrees_with_brute_force_across_blocks():
     assert cumulative_coherence(rows, 9) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize("kind", ["random", "equal", "orthogonal", "clustered"])
+def test_cumulative_coherence_of_many_atoms_is_that_of_double_precision(kind):
+    rng, m, d = np.random.default_rng(0), 2_100, 24
+    rows = RandomSphere().atoms(m, d, rng)
+    if kind == "equal":
+        rows = np.repeat(rows[:7], 300, axis=0)
+    elif kind == "orthogonal":
+        rows = np.repeat(np.eye(d), 100, axis=0)[:m]
+    elif kind == "clustered":  # cosines differ by less than float32 can tell
+        rows = rows[:1] + 1e-5 * rng.standard_normal((m, d))
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    gram = np.minimum(np.abs(rows @ rows.T), 1.0)
+    np.fill_diagonal(gram, 0.0)
+    expected = np.cumsum(-np.sort(-gram, axis=1)[:, :30], axis=1).max(axis=0)
+    assert cumulative_coherence(rows, 30) == pytest.approx(expected, rel=1e-13)  # 30 roundings of 2^-53
+
+
+def test_few_rows_rival_for_the_largest_sum_of_many_random_atoms():
+    rows = RandomSphere().atoms(4_000, 64, np.random.default_rng(0))
+    rivals = _rivals(rows, 20)
+    assert len(rivals) < 200  # the point of the screening
+    assert np.array_equal(np.unique(rivals), rivals)
+
+
+def test_the_babel_limit_of_many_atoms_needs_only_the_neighbours_that_decide():
+    rows = RandomSphere().atoms(3_000, 48, np.random.default_rng(0))
+    every = cumulative_coherence(rows, 48)
+    deciding = _deciding(rows)
+    assert deciding < 10 and every[deciding - 1] + every[deciding - 2] >= 1.0
+    facts = world(rows, ExactlyK(3_000, 2)).describe()
+    limit = float(np.count_nonzero(every + np.append(0.0, every[:-1]) < 1.0))
+    assert facts["recovery"]["omp_and_bp_by_babel"]["limit"] == limit
+    assert facts["babel"] == pytest.approx(every[1], rel=1e-13)
+
+
 def test_rates_are_the_true_ones_after_the_hierarchy():
     law = Forest((-1, 0, 0, 1), (0.5, 0.4, 0.6, 0.5))
     facts = FeatureSpec(4, law, RandomSphere(), HalfNormal()).build(np.random.default_rng(0)).describe()
@@ -147,6 +184,44 @@ def test_the_probe_finds_a_law_whose_rates_are_not_what_it_claims():
     wrong = FeatureSpec(8, Shifted(), RandomSphere(), HalfNormal()).build(np.random.default_rng(0))
     assert honest.describe()["realised_rate_max_abs_z"] < 5.0  # of 20 normals, with probability 1 - 1e-5
     assert wrong.describe()["realised_rate_max_abs_z"] > 10.0  # 500 more firings than 500 +- 22
+
+
+def test_a_lasting_feature_is_no_deviation():
+    law = Persistent(EqualRates(12, 0.1), 0.98)  # about 100 dependent rows say as much as one
+    facts = FeatureSpec(4, law, RandomSphere(), HalfNormal()).build(np.random.default_rng(0)).describe()
+    assert facts["realised_rate_max_abs_z"] < 5.0 and facts["realised_rate_tail"] > 1e-5
+    loose = FeatureSpec(4, Bernoulli(EqualRates(12, 0.1)), RandomSphere(), HalfNormal()).build(np.random.default_rng(0))
+    assert facts["estimated"]["realised_mean_l0"] > 3 * loose.describe()["estimated"]["realised_mean_l0"]
+    assert abs(facts["realised_mean_l0"] - 1.2) < 6 * facts["estimated"]["realised_mean_l0"]
+
+
+class Secret:
+    """A law that does not say how often its features fire together."""
+
+    n_features = 20
+
+    def marginals(self):
+        return np.full(20, 0.1)
+
+    def draw(self, n, rng):
+        return Bernoulli(EqualRates(20, 0.1)).draw(n, rng)
+
+
+@pytest.mark.parametrize(
+    ("noise", "name", "change"), [(SignalToNoise(7.0), "noise_std", 0.5), (Gaussian(0.3), "snr_db", 10 / math.log(10))]
+)
+def test_estimates_are_named_with_their_standard_errors(noise, name, change):
+    known, hidden = (
+        FeatureSpec(8, law, RandomSphere(), HalfNormal(), noise).build(np.random.default_rng(0))
+        for law in (Bernoulli(EqualRates(20, 0.1)), Secret())
+    )
+    exact, facts = known.describe(), hidden.describe()
+    assert set(exact["estimated"]) == {"realised_mean_l0"} and set(facts["estimated"]) == {"realised_mean_l0", name}
+    error = facts["estimated"][name]
+    assert abs(facts[name] - exact[name]) < 6 * error  # t with 39 degrees of freedom: 5e-7
+    scale = hidden.noise_std if name == "noise_std" else 1.0
+    assert error == pytest.approx(change * scale * hidden.energy.error / hidden.energy.value, rel=1e-12)
+    assert hidden.energy.error / hidden.energy.value < 0.02  # 20,000 samples
 
 
 def test_deterministic_rates_deviate_by_nothing():

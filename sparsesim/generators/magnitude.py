@@ -15,18 +15,20 @@ import numpy as np
 from sparsesim._arrays import FloatArray, Rng, check_real
 from sparsesim.generators.base import Support
 
-_TINY = float(np.finfo(np.float64).tiny)
-_SMALLEST, _LARGEST = 1e-150, 1e150
+TINY = float(np.finfo(np.float64).tiny)
+SMALLEST, LARGEST = 1e-150, 1e150
 
 
-def _never_zero(values: FloatArray) -> FloatArray:
-    values[values == 0] = _TINY
+def never_zero(values: FloatArray) -> FloatArray:
+    """Return ``values`` with zeros replaced, in place, by the smallest normal number."""
+    values[values == 0] = TINY
     return values
 
 
-def _check_scale(name: str, value: object) -> float:
+def check_scale(name: str, value: object) -> float:
+    """Return ``value`` as a float in [1e-150, 1e150]."""
     check_real(name, value, 0.0, open_low=True)
-    return check_real(name, value, _SMALLEST, _LARGEST)
+    return check_real(name, value, SMALLEST, LARGEST)
 
 
 @final
@@ -41,7 +43,7 @@ class Constant:
             raise ValueError(
                 "value must not be 0: a coefficient of zero is a feature that does not fire. Pass e.g. 1.0."
             )
-        _check_scale("abs(value)", abs(self.value))
+        check_scale("abs(value)", abs(self.value))
 
     def draw(self, support: Support, rng: Rng) -> FloatArray:
         return np.full(len(support.indices), float(self.value))
@@ -68,10 +70,10 @@ class Uniform:
             raise ValueError(
                 f"low must be below high; got low={self.low}, high={self.high}. Use Constant for one value."
             )
-        _check_scale("high", self.high)
+        check_scale("high", self.high)
 
     def draw(self, support: Support, rng: Rng) -> FloatArray:
-        return _never_zero(self.high - (self.high - self.low) * rng.random(len(support.indices)))
+        return never_zero(self.high - (self.high - self.low) * rng.random(len(support.indices)))
 
     def mean(self, m: int) -> FloatArray:
         return np.full(m, (self.low + self.high) / 2.0)
@@ -88,10 +90,10 @@ class HalfNormal:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_scale("scale", self.scale)
+        check_scale("scale", self.scale)
 
     def draw(self, support: Support, rng: Rng) -> FloatArray:
-        return _never_zero(self.scale * np.abs(rng.standard_normal(len(support.indices))))
+        return never_zero(self.scale * np.abs(rng.standard_normal(len(support.indices))))
 
     def mean(self, m: int) -> FloatArray:
         return np.full(m, self.scale * math.sqrt(2.0 / math.pi))
@@ -110,7 +112,7 @@ class LogNormal:
 
     def __post_init__(self) -> None:
         check_real("mu", self.mu, -300.0, 300.0)  # beyond, exp underflows or the second moment overflows
-        _check_scale("sigma", self.sigma)
+        check_scale("sigma", self.sigma)
         check_real("sigma", self.sigma, high=10.0)
         if self.mu + self.sigma**2 > 345.0:  # exp(690) = 1e300
             raise ValueError(
@@ -119,7 +121,7 @@ class LogNormal:
             )
 
     def draw(self, support: Support, rng: Rng) -> FloatArray:
-        return _never_zero(np.exp(self.mu + self.sigma * rng.standard_normal(len(support.indices))))
+        return never_zero(np.exp(self.mu + self.sigma * rng.standard_normal(len(support.indices))))
 
     def mean(self, m: int) -> FloatArray:
         return np.full(m, math.exp(self.mu + self.sigma**2 / 2.0))
@@ -136,10 +138,10 @@ class Exponential:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_scale("scale", self.scale)
+        check_scale("scale", self.scale)
 
     def draw(self, support: Support, rng: Rng) -> FloatArray:
-        return _never_zero(self.scale * rng.standard_exponential(len(support.indices)))
+        return never_zero(self.scale * rng.standard_exponential(len(support.indices)))
 
     def mean(self, m: int) -> FloatArray:
         return np.full(m, float(self.scale))
@@ -156,10 +158,10 @@ class SignedGaussian:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_scale("scale", self.scale)
+        check_scale("scale", self.scale)
 
     def draw(self, support: Support, rng: Rng) -> FloatArray:
-        return _never_zero(self.scale * rng.standard_normal(len(support.indices)))
+        return never_zero(self.scale * rng.standard_normal(len(support.indices)))
 
     def mean(self, m: int) -> FloatArray:
         return np.zeros(m)
@@ -176,7 +178,7 @@ class BernoulliSign:
     value: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_scale("value", self.value)
+        check_scale("value", self.value)
 
     def draw(self, support: Support, rng: Rng) -> FloatArray:
         return np.where(rng.random(len(support.indices)) < 0.5, -float(self.value), float(self.value))

@@ -22,6 +22,13 @@ def _sphere(m: int, d: int, rng: Rng) -> FloatArray:
     return unit_rows(rng.standard_normal((m, d)))[0]
 
 
+def haar_rows(m: int, d: int, rng: Rng) -> FloatArray:
+    """Return m <= d orthonormal rows ``(m, d)``, uniform over all such frames (Haar)."""
+    q, r = np.linalg.qr(rng.standard_normal((d, m)))
+    sign = np.where(np.diag(r) < 0, -1.0, 1.0)  # makes the factorisation unique, hence the law uniform
+    return np.ascontiguousarray((q * sign).T)
+
+
 def inner_products(atoms: FloatArray) -> Iterator[FloatArray]:
     """Yield |<d_i, d_j>| in blocks of rows ``(b, m)``, float64, with 0 for j = i; clipped to 1."""
     rows = np.asarray(atoms, dtype=np.float64)
@@ -54,7 +61,7 @@ class Orthonormal:
     """Directions are orthonormal, uniform over all such frames (Haar)."""
 
     def atoms(self, m: int, d: int, rng: Rng) -> FloatArray:
-        """Return orthonormal rows ``(m, d)``.
+        """Return orthonormal rows ``(m, d)``; the same bits whatever the number of threads.
 
         Raises
         ------
@@ -66,9 +73,8 @@ class Orthonormal:
                 f"at most d={d} directions can be orthonormal; got m={m} features. "
                 "Raise dim, or use LowCoherence() or RandomSphere()."
             )
-        q, r = np.linalg.qr(rng.standard_normal((d, m)))
-        sign = np.where(np.diag(r) < 0, -1.0, 1.0)  # makes the factorisation unique, hence the law uniform
-        return np.ascontiguousarray((q * sign).T)
+        with threadpool_limits(limits=1, user_api="blas"):  # so that the bits do not depend on the machine's load
+            return haar_rows(m, d, rng)
 
 
 @final

@@ -22,10 +22,12 @@ lint: .venv/lint.stamp
 
 figures: .venv/run.stamp
 	$(BIN)/python -m studies run bakeoff --tier laptop
+	$(BIN)/python -m studies run worlds --tier laptop
 	$(BIN)/python -m paper_figures --out paper_figures/gallery
 
+# PEER_PYTHON=/path/to/python with sae-lens races it, too.
 speed: .venv/run.stamp
-	$(BIN)/python -m studies.speed.generation
+	$(BIN)/python -m studies.speed.generation $(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON))
 
 .venv/pyvenv.cfg:
 	$(PYTHON) -m venv .venv

@@ -14,7 +14,7 @@ from sparsesim.report.figure import save_figure, style, svg
 from sparsesim.report.page import Card, write
 from sparsesim.study.table import Table
 
-NAMES = ("bakeoff",)
+NAMES = ("bakeoff", "worlds")
 TABLES = Path(__file__).resolve().parent.parent / "studies" / "tables"
 
 

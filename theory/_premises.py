@@ -23,11 +23,31 @@ def count(name: str, value: int, low: int = 1) -> int:
     return number
 
 
+def sparsity(k: int, n: int, low: int = 1) -> int:
+    """Return k, how many of n things are active: an integer in [low, n]."""
+    total = count("n", n)
+    try:
+        number = operator.index(k)
+    except TypeError:
+        raise TypeError(f"k must be an integer; got {k!r}.") from None
+    if not low <= number <= total:
+        raise ValueError(f"k must lie in [{low}, n={total}]; got {number}.")
+    return number
+
+
 def positive(name: str, value: float) -> float:
     """Return a finite number above zero."""
     number = float(value)
     if not (number > 0.0 and math.isfinite(number)):
         raise ValueError(f"{name} must be positive and finite; got {value!r}.")
+    return number
+
+
+def moderate(name: str, value: float) -> float:
+    """Return a number in [1e-150, 1e150]: its square and the inverse of its square are floats."""
+    number = float(value)
+    if not 1e-150 <= number <= 1e150:
+        raise ValueError(f"{name} must lie in [1e-150, 1e150]; got {value!r}. Change the units.")
     return number
 
 

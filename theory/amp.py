@@ -83,8 +83,8 @@ def _levels(prior: SpikeSlab, tau2: npt.ArrayLike, alpha: npt.ArrayLike) -> tupl
     level, factor = np.broadcast_arrays(np.asarray(tau2, dtype=np.float64), np.asarray(alpha, dtype=np.float64))
     if not np.all((level > 0.0) & np.isfinite(level)):
         raise ValueError(f"tau2 must be positive and finite; got {level}.")
-    if not np.all((factor >= 0.0) & np.isfinite(factor)):
-        raise ValueError(f"alpha must be finite and not negative; got {factor}.")
+    if not np.all((factor >= 0.0) & (factor <= 1e100)):
+        raise ValueError(f"alpha must not be negative, nor above 1e100; got {factor}.")
     return level.reshape(-1) / prior.scale**2, factor.reshape(-1), level.shape
 
 
@@ -298,6 +298,7 @@ def lasso_penalty(prior: SpikeSlab, delta: float, tau2: float, alpha: float, *, 
     ----------
     Bayati and Montanari, arXiv:1008.2581, equation (1.9).
     """
+    _check_system(delta, 0.0)
     active = float(soft_active(prior, tau2, alpha, non_negative=non_negative))
     return alpha * math.sqrt(tau2) * (1.0 - active / delta)
 
@@ -324,7 +325,11 @@ def lasso_state(
     low, high = lowest + 1e-6, lowest + 1.0
     while excess(high) < 0.0:
         low, high = high, 2.0 * high
-    alpha = low if excess(low) >= 0.0 else float(brentq(excess, low, high, xtol=1e-10))
+    while low > lowest and excess(low) >= 0.0:  # a small penalty, from delta = 1 on one of any size above 0
+        low, high = lowest + (low - lowest) / 16.0, low
+    if low == lowest:
+        raise ValueError(f"penalty={penalty:g} is too small to be told from none. Raise it.")
+    alpha = float(brentq(excess, low, high, xtol=1e-15, rtol=1e-14))
     return alpha, lasso_fixed_point(prior, delta, noise_variance, alpha, non_negative=non_negative)
 
 

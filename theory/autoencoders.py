@@ -18,7 +18,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from theory._premises import Array, matrix, positive
+from theory._premises import Array, count, matrix, positive
 
 _SIGN_SHARE = 2.0 / math.pi  # c_1^2 over the total power of the sign
 
@@ -69,6 +69,7 @@ def hermite_coefficients(activation: Callable[[Array], Array], order: int, *, no
     """
     if not 0 <= order <= 60:
         raise ValueError(f"order must lie in [0, 60]; got {order!r}.")
+    count("nodes", nodes)
     coefficients = np.zeros(order + 1)
     for side in (-1.0, 1.0):
         x = side * np.linspace(1e-13, 12.0, 2 * nodes + 1)
@@ -157,7 +158,7 @@ def identity_sign_mse(rate: float, mean_abs: float, density: float = 1.0) -> flo
     """
     if not 0.0 < rate <= 1.0:
         raise ValueError(f"rate must lie in (0, 1], coordinates read a dimension; got {rate!r}.")
-    if not 0.0 < mean_abs**2 <= density * (1.0 + 1e-12) or density > 1.0:
+    if not 0.0 < mean_abs <= 1.0 + 1e-12 or not mean_abs**2 <= density * (1.0 + 1e-12) or density > 1.0:
         raise ValueError(
             f"needs 0 < mean_abs^2 <= density <= 1 for unit variance; got mean_abs={mean_abs!r}, density={density!r}."
         )

@@ -183,11 +183,15 @@ def posterior(
     samples, rows = _checked(y, atoms, law, mean, variance, noise_variance)
     families = list(_families(rows, law, variance, noise_variance))
     block = max(1, _HELD // sum(f.chosen.size + len(f.chosen) for f in families))
-    parts = [
-        _block(samples[low : low + block], rows, families, mean, variance, noise_variance)
-        for low in range(0, len(samples), block)
-    ] or [_block(samples, rows, families, mean, variance, noise_variance)]
-    return Posterior(*(np.concatenate(fields) for fields in zip(*parts, strict=True)))
+    with np.errstate(over="ignore", invalid="ignore"):  # refused below
+        parts = [
+            _block(samples[low : low + block], rows, families, mean, variance, noise_variance)
+            for low in range(0, len(samples), block)
+        ] or [_block(samples, rows, families, mean, variance, noise_variance)]
+    known = Posterior(*(np.concatenate(fields) for fields in zip(*parts, strict=True)))
+    if not (np.isfinite(known.log_evidence).all() and np.isfinite(known.variance).all()):
+        raise ValueError("the energy of a sample over the noise variance overflows. Rescale y and atoms, or add noise.")
+    return known
 
 
 def _block(
@@ -270,7 +274,7 @@ def oracle(
     if draws < 2:
         raise ValueError(f"draws must be at least 2; got {draws}.")
     rows = np.asarray(atoms, dtype=np.float64)
-    _checked(np.zeros((0, rows.shape[-1])), rows, law, mean, variance, noise_variance)
+    _checked(np.zeros((0, rows.shape[-1] if rows.ndim else 0)), rows, law, mean, variance, noise_variance)
     codes = law.draw(draws, rng) * (mean + math.sqrt(variance) * rng.standard_normal((draws, law.n)))
     noise = rng.standard_normal((draws, rows.shape[1]))
     known = posterior(
@@ -299,6 +303,10 @@ def sparsest(
     rows, samples = np.asarray(atoms, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if rows.ndim != 2 or samples.ndim != 2 or samples.shape[1] != rows.shape[1]:
         raise ValueError(f"atoms (n, d) and y (N, d) must share d; got shapes {rows.shape} and {samples.shape}.")
+    if not (np.isfinite(rows).all() and np.isfinite(samples).all()):
+        raise ValueError("atoms and y must be finite; remove NaN and infinity.")
+    if not 0.0 <= tolerance < 1.0:
+        raise ValueError(f"tolerance must lie in [0, 1), a share of the norm of a sample; got {tolerance}.")
     if not 1 <= k <= min(rows.shape):
         raise ValueError(f"k must lie in [1, min(n, d)={min(rows.shape)}]; got {k}.")
     _check_count(sum(math.comb(len(rows), size) for size in range(1, k + 1)))

@@ -9,6 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
 
+from theory._premises import count, matrix, moderate
+from theory.frames import welch_bound
+
 Array: TypeAlias = npt.NDArray[np.floating[Any]]
 
 # Dimensions a feature of regular arrangements (rows, dimensions): n unit rows that form a tight frame in R^d have d/n.
@@ -22,13 +25,6 @@ STICKY_FRACTIONS = {
 }
 
 
-def _matrix(name: str, value: npt.ArrayLike) -> Array:
-    matrix = np.asarray(value, dtype=np.float64)
-    if matrix.ndim != 2 or not matrix.size or not np.isfinite(matrix).all():
-        raise ValueError(f"{name} must be a finite matrix with rows; got shape {matrix.shape}.")
-    return matrix
-
-
 def feature_dimensionality(weights: npt.ArrayLike) -> Array:
     """Return the fraction of a dimension that each row of ``weights (n, d)`` has; 0 for a row of zeros.
 
@@ -39,7 +35,7 @@ def feature_dimensionality(weights: npt.ArrayLike) -> Array:
     ----------
     Elhage et al. (2022), arXiv 2209.10652, "feature dimensionality".
     """
-    rows = _matrix("weights", weights)
+    rows = matrix("weights", weights)
     peaks = np.abs(rows).max(axis=1)  # each row is divided by its own, so that no square underflows or overflows
     alive = peaks > 0
     unit = np.divide(rows, peaks[:, None], out=np.zeros_like(rows), where=alive[:, None])
@@ -55,11 +51,11 @@ def feature_dimensionality(weights: npt.ArrayLike) -> Array:
 
 def dimensions_per_feature(weights: npt.ArrayLike) -> float:
     """Return ``D* = d / ||W||_F^2``, hidden dimensions over the number of features represented (of unit norm)."""
-    rows = _matrix("weights", weights)
-    energy = float(np.square(rows).sum())
-    if energy == 0:
+    rows = matrix("weights", weights)
+    size = float(np.abs(rows).max())
+    if size == 0:
         raise ValueError("weights are all zero: no feature is represented.")
-    return float(rows.shape[1] / energy)
+    return float(rows.shape[1] / np.square(rows / moderate("the largest weight", size)).sum() / size**2)
 
 
 def gram_capacities(gram: npt.ArrayLike) -> Array:
@@ -69,7 +65,8 @@ def gram_capacities(gram: npt.ArrayLike) -> Array:
     ----------
     Scherlis et al. (2022), "Polysemanticity and capacity in neural networks", arXiv 2210.01892, section 2.
     """
-    g = _matrix("gram", gram)
+    g = matrix("gram", gram)
+    g = g / (np.abs(g).max() or 1.0)  # capacities have no scale
     if g.shape[0] != g.shape[1] or not np.allclose(g, g.T, rtol=1e-9, atol=1e-12 * np.abs(g).max()):
         raise ValueError(f"gram must be symmetric; got shape {g.shape}.")
     energy = np.square(g).sum(axis=1)
@@ -77,12 +74,21 @@ def gram_capacities(gram: npt.ArrayLike) -> Array:
 
 
 def _check_kurtosis(fourth_moment: float) -> float:
-    if not (math.isfinite(fourth_moment) and fourth_moment > 1.0):
+    if not 1.0 < fourth_moment <= 1e100:
         raise ValueError(
-            f"fourth_moment E x^4 of features with E x^2 = 1 must be finite and above 1; got {fourth_moment!r}. "
+            f"fourth_moment E x^4 at E x^2 = 1 must be above 1, and at most 1e100; got {fourth_moment!r}. "
             "At 1, x^2 is constant and nothing is to be learned."
         )
     return fourth_moment - 1.0
+
+
+def _shares(capacity: npt.ArrayLike, value: npt.ArrayLike) -> tuple[Array, Array]:
+    share, v = np.asarray(capacity, dtype=np.float64), np.asarray(value, dtype=np.float64)
+    if not ((share >= 0) & (share <= 1)).all():
+        raise ValueError(f"capacity must lie in [0, 1]; got {share}.")
+    if not (np.abs(v) <= 1e150).all():
+        raise ValueError(f"value must be finite, and at most 1e150 in size; got {v}.")
+    return share, v
 
 
 def capacity_loss(capacity: npt.ArrayLike, value: npt.ArrayLike, fourth_moment: float) -> Array:
@@ -96,16 +102,14 @@ def capacity_loss(capacity: npt.ArrayLike, value: npt.ArrayLike, fourth_moment: 
     Scherlis et al. (2022), arXiv 2210.01892, section 3.
     """
     a = _check_kurtosis(fourth_moment)
-    share, v = np.asarray(capacity, dtype=np.float64), np.asarray(value, dtype=np.float64)
-    if not ((share >= 0) & (share <= 1)).all():
-        raise ValueError(f"capacity must lie in [0, 1]; got {share.min()} to {share.max()}.")
+    share, v = _shares(capacity, value)
     return np.asarray(v**2 * 2.0 * a * (1.0 - share) / (2.0 + (a - 2.0) * share))
 
 
 def capacity_benefit(capacity: npt.ArrayLike, value: npt.ArrayLike, fourth_moment: float) -> Array:
     """Return the marginal benefit -dL/dC = 2 a^2 v^2 / (2 + (a-2) C)^2: falling in C iff kurtosis exceeds 3."""
     a = _check_kurtosis(fourth_moment)
-    share, v = np.asarray(capacity, dtype=np.float64), np.asarray(value, dtype=np.float64)
+    share, v = _shares(capacity, value)
     return np.asarray(2.0 * a**2 * v**2 / (2.0 + (a - 2.0) * share) ** 2)
 
 
@@ -169,8 +173,9 @@ def weak_superposition_loss(rates: npt.ArrayLike, second_moment: float, d: int) 
     p = np.asarray(rates, dtype=np.float64)
     if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
         raise ValueError("rates must be a vector of probabilities.")
-    if d < 0 or second_moment < 0:
-        raise ValueError(f"d and second_moment must not be negative; got d={d}, second_moment={second_moment!r}.")
+    count("d", d, 0)
+    if not 0.0 <= second_moment < math.inf:
+        raise ValueError(f"second_moment must be finite and not negative; got {second_moment!r}.")
     return second_moment * float(np.sort(p)[::-1][d:].sum())
 
 
@@ -185,4 +190,4 @@ def strong_superposition_overlap(n: int, d: int) -> float:
     """
     if d < 1 or n < 2:
         raise ValueError(f"n must be at least 2 and d at least 1; got n={n}, d={d}.")
-    return max(0.0, (n - d) / (d * (n - 1)))
+    return welch_bound(n, d) ** 2 if n > d else 0.0

@@ -81,8 +81,10 @@ def _signs(signs: npt.ArrayLike | None, k: int) -> Array:
 
 def _sample(x: npt.ArrayLike, rows: Array) -> Array:
     sample = np.asarray(x, dtype=np.float64)
-    if sample.shape != rows.shape[1:] or not np.isfinite(sample).all():
-        raise ValueError(f"x must be a finite sample of shape {rows.shape[1:]}; got shape {sample.shape}.")
+    if sample.shape != rows.shape[1:] or not (np.abs(sample) <= 1e150).all():
+        raise ValueError(
+            f"x must be a sample of shape {rows.shape[1:]}, no entry above 1e150; got shape {sample.shape}."
+        )
     return sample
 
 
@@ -121,9 +123,9 @@ def lasso_certificate(
     """
     rows = _unit(atoms)
     sample, chosen = _sample(x, rows), _chosen(rows, support)
-    if not (penalty > 0 and math.isfinite(penalty)):
+    if not 1e-150 <= penalty <= 1e150:
         raise ValueError(
-            f"penalty must be positive and finite; got {penalty}. For the limit 0 use basis_pursuit_certificate."
+            f"penalty must lie in [1e-150, 1e150]; got {penalty}. For the limit 0 use basis_pursuit_certificate."
         )
     inside, sigma = rows[chosen], _signs(signs, len(chosen))
     code = np.zeros(len(rows))
@@ -148,8 +150,8 @@ def lasso_value(atoms: Array, code: npt.ArrayLike, penalty: float) -> float:
         If `lasso_certificate` does not hold, where this is not the minimum.
     """
     rows, s = _unit(atoms), np.asarray(code, dtype=np.float64)
-    if s.shape != (len(rows),):
-        raise ValueError(f"code must have one entry for each of the n={len(rows)} atoms; got shape {s.shape}.")
+    if s.shape != (len(rows),) or not np.isfinite(s).all():
+        raise ValueError(f"code must have one finite entry for each of the n={len(rows)} atoms; got shape {s.shape}.")
     support = np.flatnonzero(s)
     sigma = np.sign(s[support])
     certificate = lasso_certificate(s @ rows, rows, support.tolist(), penalty, signs=sigma)
@@ -238,7 +240,7 @@ def sparsest_certificate(atoms: Array, code: npt.ArrayLike, *, non_negative: boo
         )
     if math.comb(n, k) > _MOST_SUBSETS:
         raise ValueError(f"C({n}, {k}) supports are more than {_MOST_SUBSETS}; certify by l1 or by the spark.")
-    x = s @ rows
+    x = s / np.abs(s).max() @ rows
     if k > rows.shape[1] or np.linalg.svd(rows[support], compute_uv=False)[-1] < _SLACK:
         return Certificate(False, 0.0)
     others = (set_ for set_ in combinations(range(n), k) if set_ != tuple(support))
@@ -291,4 +293,4 @@ def one_step_limit(mu: float, ratio: float = 1.0) -> int:
     for name, value in (("mu", mu), ("ratio", ratio)):
         if not 0.0 < value <= 1.0:
             raise ValueError(f"{name} must lie in (0, 1]; got {value}.")
-    return math.ceil(1.0 + ratio * (1.0 / mu - 1.0) / 2.0 - _SLACK) - 1
+    return math.ceil(1.0 + ratio * (1.0 / max(mu, 1e-300) - 1.0) / 2.0 - _SLACK) - 1

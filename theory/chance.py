@@ -14,12 +14,9 @@ import numpy.typing as npt
 from scipy.optimize import brentq, linear_sum_assignment
 from scipy.special import betainc, gammaln
 
+from theory._premises import count
+
 Array: TypeAlias = npt.NDArray[np.floating[Any]]
-
-
-def _check(name: str, value: int, low: int) -> None:
-    if value < low:
-        raise ValueError(f"{name} must be at least {low}; got {value}.")
 
 
 def abs_cosine_cdf(angle: npt.ArrayLike, d: int) -> Array:
@@ -27,8 +24,10 @@ def abs_cosine_cdf(angle: npt.ArrayLike, d: int) -> Array:
 
     d = 2: 2 angle / pi. d = 3: sin(angle) (Archimedes). d = 1 is excluded, where |cos| = 1 always.
     """
-    _check("d", d, 2)
+    count("d", d, 2)
     a = np.asarray(angle, dtype=np.float64)
+    if not ((a >= 0.0) & (a <= math.pi / 2 + 1e-12)).all():
+        raise ValueError(f"angle must lie in [0, pi/2], from the equator; got {angle!r}.")
     sine, cosine = np.sin(a), np.cos(a)
     integral, whole, square = (a, math.pi / 2, cosine**2) if d % 2 == 0 else (sine, 1.0, cosine**2)
     term = cosine * sine if d % 2 == 0 else square * sine  # cos^{n-1} sin
@@ -41,7 +40,7 @@ def abs_cosine_cdf(angle: npt.ArrayLike, d: int) -> Array:
 
 def mean_abs_cosine(d: int) -> float:
     """Return E|cos| of two independent directions in R^d, Gamma(d/2) / (sqrt(pi) Gamma((d+1)/2))."""
-    _check("d", d, 1)
+    count("d", d)
     return float(np.exp(gammaln(d / 2) - gammaln((d + 1) / 2)) / math.sqrt(math.pi))
 
 
@@ -50,8 +49,8 @@ def mean_max_abs_cosine(p: int, d: int) -> float:
 
     ``int_0^{pi/2} [1 - F(sin a)^p] cos a da`` by the double-exponential rule of Takahasi and Mori (1974).
     """
-    _check("p", p, 1)
-    _check("d", d, 1)
+    count("p", p)
+    count("d", d)
     if d == 1:
         return 1.0
     step = 0.002 / math.sqrt(max(1.0, d / 1000.0))  # the integrand has a width of order 1/sqrt(d)
@@ -60,13 +59,13 @@ def mean_max_abs_cosine(p: int, d: int) -> float:
     angle = math.pi / 2 / (1.0 + np.exp(-2.0 * inner))
     to_pole = math.pi / 2 / (1.0 + np.exp(2.0 * inner))  # cos(angle) = sin(to_pole), without cancellation at the pole
     weight = math.pi / 4 * (math.pi / 2 * np.cosh(s)) / np.cosh(inner) ** 2
-    return float(step * ((1.0 - abs_cosine_cdf(angle, d) ** p) * np.sin(to_pole) * weight).sum())
+    return min(1.0, float(step * ((1.0 - abs_cosine_cdf(angle, d) ** p) * np.sin(to_pole) * weight).sum()))
 
 
 def max_abs_cosine_quantile(p: int, d: int, level: float) -> float:
     """Return the value that the largest of p independent |cos| in R^d stays below with probability ``level``."""
-    _check("p", p, 1)
-    _check("d", d, 2)
+    count("p", p)
+    count("d", d, 2)
     if not 0.0 < level < 1.0:
         raise ValueError(f"level must lie strictly between 0 and 1; got {level}.")
 
@@ -84,8 +83,8 @@ def packing_asymptote(p: int, d: int) -> float:
     E[1 - max cos^2] ~ (p A)^{-2/(d-1)} Gamma(1 + 2/(d-1)), and 1 - max|cos| is half of it.
     Relative error O(1/p + p^{-2/(d-1)}).
     """
-    _check("p", p, 1)
-    _check("d", d, 2)
+    count("p", p)
+    count("d", d, 2)
     half = (d - 1) / 2
     log_beta = gammaln(0.5) + gammaln(half) - gammaln(half + 0.5)
     log_pa = math.log(p) - math.log(half) - log_beta
@@ -102,8 +101,8 @@ def high_dimension_asymptote(p: int, d: int) -> float:
     ValueError
         Where 2 ln p >= d, far outside the limit, or p < 2.
     """
-    _check("p", p, 2)
-    _check("d", d, 1)
+    count("p", p, 2)
+    count("d", d)
     if 2.0 * math.log(p) >= d:
         raise ValueError(
             f"needs ln p << d; got p={p}, d={d} with 2 ln p = {2 * math.log(p):.3g}. Use mean_max_abs_cosine."
@@ -116,14 +115,14 @@ def random_coherence_median(n: int, d: int) -> float:
 
     P(coherence < t) = F(t)^{n(n-1)/2}. The pairs are independent two by two, not jointly: within 3 % for d >= 16.
     """
-    _check("n", n, 2)
+    count("n", n, 2)
     return max_abs_cosine_quantile(n * (n - 1) // 2, d, 0.5)
 
 
 def expected_close_pairs(n: int, d: int, cosine: float) -> float:
     """Return the exact expected number of pairs with |cos| above ``cosine`` among n independent directions in R^d."""
-    _check("n", n, 2)
-    _check("d", d, 2)
+    count("n", n, 2)
+    count("d", d, 2)
     if not 0.0 <= cosine < 1.0:
         raise ValueError(f"cosine must lie in [0, 1); got {cosine!r}.")
     return n * (n - 1) / 2 * _tail(cosine, d)
@@ -140,7 +139,7 @@ def random_packing_count(d: int, cosine: float) -> float:
     The positive root of n (n-1) / 2 * P = 1. It grows exponentially in d, the Johnson-Lindenstrauss count of features
     that superposition can hold at that interference; optimised packings hold more, `theory.frames` says how many.
     """
-    _check("d", d, 2)
+    count("d", d, 2)
     if not 0.0 < cosine < 1.0:
         raise ValueError(f"cosine must lie strictly between 0 and 1; got {cosine!r}.")
     tail = _tail(cosine, d)
@@ -155,8 +154,8 @@ def sequential_match_mean(m: int, p: int, d: int) -> float:
     With q = min(m, p) of r = max(m, p) directions: the mean over j = r-q+1 ... r of E max of j. The directions left are
     slightly more crowded than random ones, so this is a model of greedy matching, below the optimal one.
     """
-    _check("m", m, 1)
-    _check("p", p, 1)
+    count("m", m)
+    count("p", p)
     few, many = min(m, p), max(m, p)
     return float(np.mean([mean_max_abs_cosine(left, d) for left in range(many - few + 1, many + 1)]))
 
@@ -176,7 +175,7 @@ def simulated_matched_mean(m: int, p: int, d: int, draws: int, rng: np.random.Ge
     The directions are uniform on the sphere, m against p of them; ``min(m, p)`` pairs are averaged.
     """
     for name, value in (("m", m), ("p", p), ("d", d), ("draws", draws)):
-        _check(name, value, 1)
+        count(name, value)
     found = np.empty(draws)
     for draw in range(draws):
         rows, columns = rng.standard_normal((m, d)), rng.standard_normal((p, d))

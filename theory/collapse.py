@@ -17,7 +17,7 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
-from theory._premises import Array, count, covariance, positive
+from theory._premises import Array, count, covariance, moderate, positive
 from theory.vae import LinearVAE, linear_vae
 
 
@@ -27,8 +27,9 @@ def conditional_covariance(data: npt.ArrayLike, given: Sequence[int]) -> Array:
     ``data (d, d)`` is the covariance of all variables, ``given`` the places of x, and y all the others in their order.
     """
     c = covariance("data", data)
-    x = np.unique(np.asarray(given, dtype=np.intp).reshape(-1))
-    if len(x) != len(given) or not 0 < len(x) < len(c) or x[0] < 0 or x[-1] >= len(c):
+    places = np.asarray(given).reshape(-1)
+    x = np.unique(places)
+    if places.dtype.kind not in "iu" or len(x) != len(places) or not 0 < len(x) < len(c) or x[0] < 0 or x[-1] >= len(c):
         raise ValueError(f"given must be different places in [0, {len(c)}), some but not all; got {list(given)}.")
     y = np.setdiff1d(np.arange(len(c)), x)
     left = c[np.ix_(y, x)] @ np.linalg.pinv(c[np.ix_(x, x)], hermitian=True) @ c[np.ix_(x, y)]
@@ -170,7 +171,7 @@ def lipschitz_kl_floor(p: int, slope: float, noise_variance: float, beta: float 
     orthogonal atoms of norm L on constant data.
     """
     theta = positive("beta", beta) * positive("noise_variance", noise_variance)
-    v = theta / (theta + positive("slope", slope) ** 2)
+    v = theta / (theta + moderate("slope", slope) ** 2)
     return 0.5 * count("p", p) * (v - math.log(v) - 1.0)
 
 
@@ -181,5 +182,5 @@ def lipschitz_rate_floor(p: int, slope: float, distortion: float) -> float:
     L^2 E sum_i s_i``; with D the distortion and ``v = D / (p L^2)`` below 1, Jensen gives
     ``KL >= p (v - ln v - 1) / 2``. It is 0 for v >= 1.
     """
-    v = positive("distortion", distortion) / (count("p", p) * positive("slope", slope) ** 2)
+    v = positive("distortion", distortion) / (count("p", p) * moderate("slope", slope) ** 2)
     return 0.5 * p * (v - math.log(v) - 1.0) if v < 1.0 else 0.0

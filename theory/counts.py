@@ -9,15 +9,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import hypergeom
 
-from theory.frames import _check
+from theory._premises import count, sparsity
 
 Array: TypeAlias = npt.NDArray[np.floating[Any]]
 
 
-def _check_sparsity(n: int, k: int) -> None:
-    _check("n", n, 1)
-    if not 1 <= k <= n:
-        raise ValueError(f"k must lie in [1, n={n}]; got {k}.")
+def _check_design(n: int, k: int) -> None:
+    if sparsity(k, n) == n > 1:
+        raise ValueError(f"k must lie in [1, n-1={n - 1}]; got {k}: codes that use every atom do not tell them apart.")
 
 
 def every_support_samples(n: int, k: int) -> int:
@@ -26,35 +25,50 @@ def every_support_samples(n: int, k: int) -> int:
     Unique among all dictionaries of n atoms, up to order, sign and scale. Also the random design of Hillar and Sommer:
     with probability one it is enough for any dictionary whose k-sparse codes are unique.
 
+    Raises
+    ------
+    ValueError
+        Unless 1 <= k < n: no number of codes that all use every atom tells the atoms apart (n = k = 1 is allowed).
+
     References
     ----------
     Aharon, Elad and Bruckstein (2006), "On the uniqueness of overcomplete dictionaries", Theorem 3; Hillar and Sommer
     (2015), "When can dictionary learning uniquely recover sparse data from subsamples?", arXiv:1106.3616, Theorem 2.
     """
-    _check_sparsity(n, k)
+    _check_design(n, k)
     return (k + 1) * math.comb(n, k)
 
 
 def fixed_design_samples(n: int, k: int) -> int:
     """Return k C(n, k)^2: so many fixed codes suffice for every dictionary whose k-sparse codes are unique.
 
+    Raises
+    ------
+    ValueError
+        Unless 1 <= k < n: no number of codes that all use every atom tells the atoms apart (n = k = 1 is allowed).
+
     References
     ----------
     Hillar and Sommer (2015), arXiv:1106.3616, Theorem 1.
     """
-    _check_sparsity(n, k)
+    _check_design(n, k)
     return k * math.comb(n, k) ** 2
 
 
 def cyclic_support_samples(n: int, k: int) -> int:
     """Return n ((k-1) C(n, k) + 1): generic codes on the n cyclic intervals of k atoms suffice, stably in noise.
 
+    Raises
+    ------
+    ValueError
+        Unless 1 <= k < n: no number of codes that all use every atom tells the atoms apart (n = k = 1 is allowed).
+
     References
     ----------
     Garfinkle and Hillar (2019), "On the uniqueness and stability of dictionaries for sparse representation of noisy
     signals", arXiv:1606.06997, Theorem 1 with the n consecutive intervals as supports.
     """
-    _check_sparsity(n, k)
+    _check_design(n, k)
     return n * ((k - 1) * math.comb(n, k) + 1)
 
 
@@ -75,8 +89,8 @@ def counting_samples(n: int, d: int, k: int) -> int:
     Krzakala, Mézard and Zdeborová (2013), "Phase diagram and approximate message passing for blind calibration and
     dictionary learning", arXiv:1301.5898: N / n > delta / (delta - eps), delta = d/n, eps = k/n.
     """
-    _check_sparsity(n, k)
-    if k >= d:
+    sparsity(k, n)
+    if k >= count("d", d):
         raise ValueError(f"k must be below d; got k={k}, d={d}: codes that fill the space say nothing of the atoms.")
     return -(-n * (d - 1) // (d - k))
 
@@ -89,8 +103,8 @@ def bernoulli_coverage(n: int, k: float, samples: int) -> float:
     ValueError
         If k is not in [0, n].
     """
-    _check("n", n, 1)
-    _check("samples", samples, 0)
+    count("n", n)
+    count("samples", samples, 0)
     if not 0.0 <= k <= n:
         raise ValueError(f"k must lie in [0, n={n}]; got {k}.")
     return (1.0 - (1.0 - k / n) ** samples) ** n
@@ -112,8 +126,8 @@ def coverage(n: int, k: int, samples: int) -> Array:
     ----------
     The coupon collector in groups: Stadje (1990), "The collector's problem with group drawings".
     """
-    _check_sparsity(n, k)
-    _check("samples", samples, 0)
+    sparsity(k, n)
+    count("samples", samples, 0)
     step = _hypergeometric(n, k)
     seen = np.zeros(n + 1)
     seen[0] = 1.0
@@ -129,14 +143,15 @@ def coverage(n: int, k: int, samples: int) -> Array:
 
 def coverage_samples(n: int, k: int, probability: float) -> int:
     """Return the least number of uniform k-subsets that show all n features with at least this probability."""
-    _check_sparsity(n, k)
+    sparsity(k, n)
     if not 0.0 < probability < 1.0:
         raise ValueError(f"probability must lie strictly between 0 and 1; got {probability}.")
     if k == n:
         return 1
     # The union bound n (1 - k/n)^N <= 1 - probability is enough, and rarely twice too long.
     most = math.ceil(math.log((1.0 - probability) / n) / math.log1p(-k / n)) + 1
-    return int(np.argmax(coverage(n, k, most) >= probability))
+    reached = coverage(n, k, most) >= probability
+    return int(np.argmax(reached)) if reached[-1] else most  # a probability within rounding of 1 may never be reached
 
 
 def fourth_cumulant_limit(d: int) -> int:
@@ -151,7 +166,7 @@ def fourth_cumulant_limit(d: int) -> int:
     De Lathauwer, Castaing and Cardoso (2007), "Fourth-order cumulant-based blind identification of underdetermined
     mixtures"; the real dimension is derived here.
     """
-    _check("d", d, 1)
+    count("d", d)
     return (1 + math.isqrt(1 + 4 * (d * d * (d * d - 1) // 6))) // 2
 
 
@@ -164,5 +179,5 @@ def third_cumulant_limit(d: int) -> int:
     ----------
     Kruskal (1977), "Three-way arrays: rank and uniqueness of trilinear decompositions", Theorem 4a.
     """
-    _check("d", d, 1)
+    count("d", d)
     return max(1, 3 * d // 2 - 1)

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import erfcx, expit, log_ndtr
 
+from theory._premises import moderate
+
 Array: TypeAlias = npt.NDArray[np.float64]
 
 _LADDER = np.linspace(-12.0, 12.0, 33)  # panels of 3/4 noise deviations: the spike's mass and where the weight turns
@@ -272,7 +274,7 @@ class SpikeSlab:
             raise ValueError(
                 f"eps must lie in (0, 1]; got {self.eps}. Without any active entry nothing is to estimate."
             )
-        _positive("scale", self.scale)
+        moderate("scale", self.scale)
 
     @property
     def mean(self) -> float:

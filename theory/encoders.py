@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linprog
 
-from theory.frames import _SLACK, _check, _unit
+from theory._premises import count
+from theory.frames import _SLACK, _unit
 
 Array: TypeAlias = npt.NDArray[np.floating[Any]]
 
@@ -37,6 +38,8 @@ def crosstalk(atoms: Array, encoder: Array) -> Array:
     rows, readout = _unit(atoms, 2), np.asarray(encoder, dtype=np.float64)
     if readout.shape != rows.shape:
         raise ValueError(f"encoder must have the shape {rows.shape} of the atoms; got {readout.shape}.")
+    if not np.isfinite(readout).all():
+        raise ValueError("encoder must be finite; remove NaN and infinity.")
     response = readout @ rows.T
     if not np.all(np.abs(np.diag(response) - 1.0) < 1e-6):
         raise ValueError("encoder must respond to its own atom by 1; divide each row by its w_i . d_i.")
@@ -92,7 +95,7 @@ def unrolled_rate(mu: float, k: int) -> float:
     """
     if not 0.0 <= mu <= 1.0:
         raise ValueError(f"mu must lie in [0, 1]; got {mu}.")
-    _check("k", k, 1)
+    count("k", k)
     rate = (2 * k - 1) * mu
     if rate >= 1.0 - _SLACK:
         raise ValueError(f"needs (2k-1) mu < 1; got k={k}, mu={mu}.")
@@ -122,15 +125,19 @@ def unrolled_bounds(mu: float, k: int, start: float, steps: int, noise: float = 
     arXiv:1808.10038, Theorem 2, here with its constants; Liu et al. (2019), "ALISTA", Theorem 1.
     """
     rate = unrolled_rate(mu, k)
-    _check("steps", steps, 0)
-    for name, value in (("start", start), ("noise", noise)):
-        if not (value >= 0 and math.isfinite(value)):
-            raise ValueError(f"{name} must be finite and at least 0; got {value}.")
+    count("steps", steps, 0)
+    _check_norms(start, noise)
     bounds = np.empty(steps + 1)
     bounds[0] = start
     for t in range(steps):
         bounds[t + 1] = rate * bounds[t] + 2 * k * noise
     return mu * bounds[:-1] + noise, bounds
+
+
+def _check_norms(start: float, noise: float) -> None:
+    for name, value in (("start", start), ("noise", noise)):
+        if not (value >= 0 and math.isfinite(value)):
+            raise ValueError(f"{name} must be finite and at least 0; got {value}.")
 
 
 def sufficient_depth(mu: float, k: int, start: float, error: float, noise: float = 0.0) -> int:
@@ -141,9 +148,10 @@ def sufficient_depth(mu: float, k: int, start: float, error: float, noise: float
     Raises
     ------
     ValueError
-        Where (2k-1) mu >= 1, or the error is not above the floor of the noise.
+        Where (2k-1) mu >= 1, a norm is negative, or the error is not above the floor of the noise.
     """
     rate = unrolled_rate(mu, k)
+    _check_norms(start, noise)
     floor = 2 * k * noise / (1.0 - rate)
     if not error > floor:
         raise ValueError(f"error must exceed the floor {floor:g} that the noise leaves; got {error}.")

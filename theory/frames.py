@@ -13,21 +13,19 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from theory._premises import count
+
 Array: TypeAlias = npt.NDArray[np.floating[Any]]
 
 _SLACK = 1e-9  # an equality missed by rounding must not pass for a strict inequality
-
-
-def _check(name: str, value: int, low: int) -> None:
-    if value < low:
-        raise ValueError(f"{name} must be at least {low}; got {value}.")
 
 
 def _unit(atoms: Array, least: int = 1) -> Array:
     rows = np.asarray(atoms, dtype=np.float64)
     if rows.ndim != 2 or len(rows) < least:
         raise ValueError(f"atoms must be a (n, d) array with n >= {least}; got shape {rows.shape}.")
-    norms = np.linalg.norm(rows, axis=1)
+    with np.errstate(over="ignore"):  # what overflows is refused
+        norms = np.linalg.norm(rows, axis=1)
     if not np.all(np.abs(norms - 1.0) < 1e-6):
         raise ValueError(f"atoms must be unit rows; got norms in [{norms.min():g}, {norms.max():g}]. Normalise them.")
     return np.asarray(rows / norms[:, None])
@@ -64,8 +62,9 @@ def welch_bound(n: int, d: int, order: int = 1) -> float:
     ----------
     Welch (1974), "Lower bounds on the maximum cross correlation of signals", in its real form.
     """
-    _check("d", d, 1)
-    _check("order", order, 1)
+    count("n", n)
+    count("d", d)
+    count("order", order)
     c = math.prod((2 * i - 1) / (d + 2 * i - 2) for i in range(1, order + 1))
     if n * c <= 1.0 + 1e-12:
         raise ValueError(f"the Welch bound of order {order} needs n > {1 / c:g} vectors in d={d}; got n={n}.")
@@ -79,8 +78,8 @@ def orthoplex_bound(n: int, d: int) -> float:
     ----------
     Conway, Hardin and Sloane (1996), "Packing lines, planes, etc.", section 5 (via Rankin).
     """
-    _check("d", d, 1)
-    if 2 * n <= d * (d + 1):
+    count("d", d)
+    if 2 * count("n", n) <= d * (d + 1):
         raise ValueError(f"the orthoplex bound needs n > d(d+1)/2 = {d * (d + 1) // 2}; got n={n}.")
     return 1.0 / math.sqrt(d)
 
@@ -94,14 +93,16 @@ def levenshtein_bound(n: int, d: int) -> float:
     ----------
     Levenshtein (1982), "Bounds of the maximal capacity of a code with a limited scalar product modulus".
     """
-    _check("d", d, 1)
-    if 2 * n < d * (d + 1) or n <= d:
+    count("d", d)
+    if 2 * count("n", n) < d * (d + 1) or n <= d:
         raise ValueError(f"the Levenshtein bound needs n >= d(d+1)/2 = {d * (d + 1) // 2} and n > d; got n={n}, d={d}.")
     return math.sqrt((3 * n - d * d - 2 * d) / ((d + 2) * (n - d)))
 
 
 def coherence_bound(n: int, d: int) -> float:
     """Return the largest of the Welch (orders 1 to 3), orthoplex and Levenshtein bounds that apply; 0 for n <= d."""
+    count("n", n)
+    count("d", d)
     best = 0.0
     for bound in (
         *(lambda n, d, order=order: welch_bound(n, d, order) for order in (1, 2, 3)),
@@ -175,7 +176,7 @@ def uniqueness_limit(smallest_dependent: int) -> int:
     ----------
     Donoho and Elad (2003), Corollary 1.
     """
-    _check("spark", smallest_dependent, 2)
+    count("spark", smallest_dependent, 2)
     return (smallest_dependent - 1) // 2
 
 
@@ -211,7 +212,7 @@ def coherence_limit(mu: float) -> int:
     """
     if not 0.0 < mu <= 1.0:
         raise ValueError(f"mu must lie in (0, 1]; got {mu}. Orthonormal atoms (mu = 0) have no limit.")
-    return math.ceil((1.0 + 1.0 / mu) / 2.0 - _SLACK) - 1
+    return math.ceil((1.0 + 1.0 / max(mu, 1e-300)) / 2.0 - _SLACK) - 1
 
 
 def babel_limit(atoms: Array) -> int:
@@ -229,7 +230,7 @@ def babel_limit(atoms: Array) -> int:
 
 def simplex(d: int) -> Array:
     """Return d + 1 unit rows in R^d with all inner products -1/d, an equiangular tight frame."""
-    _check("d", d, 1)
+    count("d", d)
     centred = np.eye(d + 1) - 1.0 / (d + 1)
     rows = np.linalg.eigh(centred)[1][:, 1:]  # the eigenvalue 0 comes first, its eigenvector is the constant
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
@@ -240,7 +241,7 @@ def identity_hadamard(d: int) -> Array:
 
     mu_1(k) = k/sqrt(d) for k <= d; the spark is 2 sqrt(d) where d is a power of four (Poisson summation).
     """
-    if d < 2 or d & (d - 1):
+    if count("d", d) < 2 or d & (d - 1):
         raise ValueError(f"d must be a power of two, at least 2; got {d}.")
     hadamard = np.ones((1, 1))
     while len(hadamard) < d:
@@ -257,7 +258,7 @@ def paley_etf(n: int) -> Array:
     ----------
     Paley (1933), "On orthogonal matrices"; Strohmer and Heath (2003), "Grassmannian frames".
     """
-    q = n - 1
+    q = count("n", n) - 1
     if q < 5 or q % 4 != 1 or any(q % factor == 0 for factor in range(2, math.isqrt(q) + 1)):
         raise ValueError(f"n - 1 must be a prime that is 1 modulo 4 (n = 6, 14, 18, 30, 38, ...); got n={n}.")
     character = np.full(q, -1.0)

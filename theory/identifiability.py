@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binom
 
-from theory.frames import _SLACK, _check, _unit
+from theory._premises import count, sparsity, vector
+from theory.frames import _SLACK, _unit
 
 Array: TypeAlias = npt.NDArray[np.floating[Any]]
 
@@ -49,7 +50,7 @@ def equal_correlation_limit(n: int, p: float) -> float:
     Derived from the directional derivative, see `local_identifiability`; Wu and Yu (2018), "Local identifiability of
     l1-minimization dictionary learning: a sufficient and almost necessary condition", arXiv:1505.04363.
     """
-    _check("n", n, 2)
+    count("n", n, 2)
     _check_rate(p)
     sizes = np.arange(n)
     return float((1 - p) * (np.sqrt(sizes) @ binom.pmf(sizes, n - 1, p)) / (p * (n - 1)))
@@ -62,9 +63,7 @@ def equal_correlation_limit_fixed(n: int, k: int) -> float:
     ----------
     Wu and Yu (2018), arXiv:1505.04363, the s-sparse Gaussian model at constant correlation.
     """
-    _check("n", n, 2)
-    if not 1 <= k <= n:
-        raise ValueError(f"k must lie in [1, n={n}]; got {k}.")
+    sparsity(k, count("n", n, 2))
     return (n - k) / (math.sqrt(k) * (n - 1))
 
 
@@ -84,7 +83,7 @@ def column_programme_limit(others: int, theta: float) -> float:
     Spielman, Wang, Wright (2012), "Exact recovery of sparsely-used dictionaries", arXiv:1206.5882 (the algorithm and
     the barrier); the condition is derived here.
     """
-    _check("others", others, 1)
+    count("others", others)
     _check_rate(theta)
     return equal_correlation_limit(others + 1, theta)
 
@@ -132,7 +131,7 @@ def local_identifiability(atoms: Array, p: float, *, steps: int = 2000) -> Local
     """
     rows = _unit(atoms, 2)
     _check_rate(p)
-    _check("steps", steps, 1)
+    count("steps", steps)
     n = len(rows)
     if rows.shape != (n, n) or np.linalg.svd(rows, compute_uv=False)[-1] < 1e-9:
         raise ValueError(f"atoms must be a basis, n independent rows in R^n; got shape {rows.shape}.")
@@ -172,7 +171,9 @@ def fourth_moment(direction: npt.ArrayLike, theta: float) -> float:
     """
     if not 0.0 <= theta <= 1.0:
         raise ValueError(f"theta must lie in [0, 1]; got {theta}.")
-    squares = np.square(np.asarray(direction, dtype=np.float64))
+    squares = np.square(vector("direction", direction))
+    if not squares.max() <= 1e150:
+        raise ValueError(f"direction must not be longer than 1e75; got {direction!r}. Normalise it.")
     return float(3 * theta * (1 - theta) * np.square(squares).sum() + 3 * theta**2 * squares.sum() ** 2)
 
 
@@ -191,7 +192,7 @@ def oracle_dictionary_error(codes: npt.ArrayLike, d: int, noise_variance: float)
     The Gauss-Markov theorem.
     """
     s = np.asarray(codes, dtype=np.float64)
-    _check("d", d, 1)
+    count("d", d)
     if not noise_variance >= 0:
         raise ValueError(f"noise_variance must be at least 0; got {noise_variance}.")
     if s.ndim != 2 or len(s) < s.shape[1] or not np.isfinite(s).all():
@@ -210,7 +211,7 @@ def oracle_dictionary_scale(
     k of n atoms active, uncorrelated signed values of this second moment. By Jensen a lower bound on its mean.
     """
     for name, value in (("n", n), ("d", d), ("samples", samples)):
-        _check(name, value, 1)
+        count(name, value)
     if not (0.0 < k <= n and second_moment > 0 and noise_variance >= 0):
         raise ValueError(
             f"needs 0 < k <= n, second_moment > 0, noise_variance >= 0; got {k}, {second_moment}, {noise_variance}."
@@ -266,9 +267,9 @@ def bias_adaptation_window(n: int, d: int, k: int, epsilon: float, margin: float
     ----------
     Chen et al. (2025), arXiv:2506.14002, Theorem 6.1; not checked here beyond its limits.
     """
-    _check("n", n, 2)
-    _check("d", d, 1)
-    _check("k", k, 1)
+    count("n", n, 2)
+    count("d", d)
+    count("k", k)
     if not (0.0 < epsilon < 1.0 and 0.0 < margin < 1.0):
         raise ValueError(f"epsilon and margin must lie strictly between 0 and 1; got {epsilon} and {margin}.")
     high = min(n ** (-(1 + 1 / k) / 2), n ** (-2 * (1 + epsilon) ** 2 / k), d ** (1 - margin) / n)

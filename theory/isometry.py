@@ -10,17 +10,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linprog
 
-from theory.frames import _SLACK, _check, _unit, babel
+from theory._premises import count, sparsity
+from theory.frames import _SLACK, _unit, babel
 
 Array: TypeAlias = npt.NDArray[np.floating[Any]]
 
 _MOST_SUBSETS = 500_000
 _MOST_PROGRAMMES = 5_000
-
-
-def _check_sparsity(k: int, n: int) -> None:
-    if not 1 <= k <= n:
-        raise ValueError(f"k must lie in [1, n={n}]; got {k}.")
+_LARGEST = 1e150  # the square of a norm must be a float
 
 
 def _deviations(gram: Array, supports: npt.NDArray[np.intp]) -> float:
@@ -43,7 +40,7 @@ def restricted_isometry(atoms: Array, k: int) -> float:
     Candès and Tao (2005), "Decoding by linear programming", arXiv:math/0502327, Definition 1.1.
     """
     rows = _unit(atoms)
-    _check_sparsity(k, len(rows))
+    sparsity(k, len(rows))
     if math.comb(len(rows), k) > _MOST_SUBSETS:
         raise ValueError(f"C({len(rows)}, {k}) supports are more than {_MOST_SUBSETS}; use restricted_isometry_bounds.")
     gram, subsets, largest = rows @ rows.T, combinations(range(len(rows)), k), 0.0
@@ -60,8 +57,8 @@ def restricted_isometry_bounds(
     The upper bound is Gershgorin's, at most (k-1) mu; it may exceed 1, where it says nothing of injectivity.
     """
     rows = _unit(atoms, 2)
-    _check_sparsity(k, len(rows))
-    _check("draws", draws, 1)
+    sparsity(k, len(rows))
+    count("draws", draws)
     gram = rows @ rows.T
     supports = rng.permuted(np.tile(np.arange(len(rows)), (draws, 1)), axis=1)[:, :k]
     upper = float(babel(rows)[k - 2]) if k > 1 else 0.0
@@ -72,7 +69,8 @@ def isometry_threshold(method: str, k: int) -> tuple[int, float]:
     """Return (order, delta): the method recovers every k-sparse code of every dictionary with delta_order < delta.
 
     "basis pursuit": delta_{2k} < 1/sqrt(2). "omp", k steps: delta_{k+1} < 1/sqrt(k+1). "iht", unit step:
-    delta_{3k} < 1/sqrt(3). The first two are sharp.
+    delta_{3k} < 1/sqrt(3). The first two are sharp over all matrices; atoms of
+    one length, as here, may be forgiven more (at k = 1 basis pursuit then always recovers, short of repeated atoms).
 
     References
     ----------
@@ -81,7 +79,7 @@ def isometry_threshold(method: str, k: int) -> tuple[int, float]:
     pursuit", arXiv:1501.01708; Foucart and Rauhut (2013), "A mathematical introduction to compressive sensing",
     section 6.3.
     """
-    _check("k", k, 1)
+    count("k", k)
     limits = {"basis pursuit": (2 * k, math.sqrt(0.5)), "omp": (k + 1, 1 / math.sqrt(k + 1)), "iht": (3 * k, 3**-0.5)}
     if method not in limits:
         raise ValueError(f"method must be one of {sorted(limits)}; got {method!r}.")
@@ -106,10 +104,10 @@ def null_space_constant(atoms: Array, k: int) -> float:
     """
     rows = _unit(atoms)
     n = len(rows)
-    _check_sparsity(k, n)
-    count = math.comb(n, k) * 2 ** (k - 1)
-    if count > _MOST_PROGRAMMES:
-        raise ValueError(f"C({n}, {k}) 2^{k - 1} = {count} programmes are more than {_MOST_PROGRAMMES}.")
+    sparsity(k, n)
+    programmes = math.comb(n, k) * 2 ** (k - 1)
+    if programmes > _MOST_PROGRAMMES:
+        raise ValueError(f"C({n}, {k}) 2^{k - 1} = {programmes} programmes are more than {_MOST_PROGRAMMES}.")
     largest = 0.0
     balanced = np.concatenate([rows, -rows]).T
     for chosen in combinations(range(n), k):
@@ -131,11 +129,11 @@ def null_space_constant(atoms: Array, k: int) -> float:
 
 
 def _check_coherent(mu: float, k: int, noise: float) -> None:
-    if not 0.0 < mu <= 1.0:
-        raise ValueError(f"mu must lie in (0, 1]; got {mu}.")
-    _check("k", k, 1)
-    if not (noise >= 0 and math.isfinite(noise)):
-        raise ValueError(f"noise must be a finite norm, at least 0; got {noise}.")
+    if not 0.0 <= mu <= 1.0:
+        raise ValueError(f"mu must lie in [0, 1]; got {mu}.")
+    count("k", k)
+    if not 0.0 <= noise <= _LARGEST:
+        raise ValueError(f"noise must be a norm in [0, {_LARGEST:g}]; got {noise}.")
 
 
 def stable_amplitude(mu: float, k: int, noise: float) -> float:
@@ -197,8 +195,8 @@ def denoising_error_bound(mu: float, k: int, noise: float, tolerance: float) -> 
     _check_coherent(mu, k, noise)
     if (4 * k - 1) * mu >= 1.0 - _SLACK:
         raise ValueError(f"needs (4k-1) mu < 1; got k={k}, mu={mu}.")
-    if not (tolerance >= noise and math.isfinite(tolerance)):
-        raise ValueError(f"tolerance must be at least the noise={noise}, and finite; got {tolerance}.")
+    if not noise <= tolerance <= _LARGEST:
+        raise ValueError(f"tolerance must be at least the noise={noise}, and at most {_LARGEST:g}; got {tolerance}.")
     return (noise + tolerance) ** 2 / (1.0 - (4 * k - 1) * mu)
 
 

@@ -83,7 +83,8 @@ def linear_mixture_identified(variances: npt.ArrayLike) -> bool:
     v = matrix("variances", variances)
     if (v <= 0.0).any():
         raise ValueError(f"variances must be positive; got {v.min():g}.")
-    directions = v / np.linalg.norm(v, axis=0)
+    scaled = v / v.max(axis=0)
+    directions = scaled / np.linalg.norm(scaled, axis=0)
     for i in range(v.shape[1] - 1):
         if (np.abs(directions[:, i + 1 :] - directions[:, i : i + 1]).max(axis=0) < 1e-12).any():
             return False

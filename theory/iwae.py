@@ -24,8 +24,8 @@ def elbo_gap(shift: float, ratio: float) -> float:
 
 
 def _finite(shift: float) -> float:
-    if not math.isfinite(shift):
-        raise ValueError(f"shift must be finite; got {shift!r}.")
+    if not abs(shift) <= 1e150:
+        raise ValueError(f"shift must be finite, and at most 1e150 in size; got {shift!r}.")
     return float(shift)
 
 
@@ -64,7 +64,7 @@ def iwae_gap(k: int, shift: float, ratio: float) -> float:
     u = np.arange(-40.0, 5.0 + math.log(k) - float(log_weight[np.abs(z) < 9.0].min()), step)
     exponent = np.exp(np.minimum(u[:, None] + log_weight - math.log(k), 100.0))
     mean = np.maximum(np.expm1(-exponent) @ density, -1.0 + 1e-16)  # E e^{-t w / k} - 1
-    return float(step * (np.exp(k * np.log1p(mean)) - np.exp(-np.exp(u))).sum())
+    return max(0.0, float(step * (np.exp(k * np.log1p(mean)) - np.exp(-np.exp(u))).sum()))
 
 
 def iwae_asymptote(k: int, shift: float, ratio: float) -> float:

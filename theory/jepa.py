@@ -52,7 +52,7 @@ def _check(start: float, stop: float, lam: float, rho: float, depth: int, top: f
             f"needs 0 < start <= stop < {top:g}, the fixed point of a layer at rho={rho:g}, L={depth}, which is "
             f"reached at infinity; got start={start!r}, stop={stop!r}."
         )
-    if (2 * depth - 1) * math.log(top / start) > 600.0:
+    if (2 * depth - 1) * max(math.log(top / start), -math.log(start)) - min(0.0, math.log(lam)) > 600.0:
         raise ValueError(f"the time from start={start!r} exceeds 1e260 at L={depth}. Start from a larger value.")
 
 

@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from theory.frames import _check, _chosen, _unit
+from theory._premises import count
+from theory.frames import _chosen, _unit
 
 Array: TypeAlias = npt.NDArray[np.floating[Any]]
 
@@ -90,7 +91,7 @@ def masked_loss(x: npt.ArrayLike, atoms: npt.ArrayLike, k: int, observed: Sequen
 
 def known_support_loss(d: int, k: int, noise_variance: float) -> float:
     """Return sigma^2 (d - k), the true dictionary's loss where the support is known; the best of all is below it."""
-    _check("d", d, 1)
+    count("d", d)
     if not (0 <= k <= d and noise_variance >= 0):
         raise ValueError(f"needs 0 <= k <= d={d} and noise_variance >= 0; got {k} and {noise_variance}.")
     return noise_variance * (d - k)
@@ -125,7 +126,7 @@ def masked_floor(hidden: int, noise_variance: float) -> float:
 
     The noise of the hidden coordinates is independent of all that is observed. The training loss has no such floor.
     """
-    _check("hidden", hidden, 1)
+    count("hidden", hidden)
     if not noise_variance >= 0:
         raise ValueError(f"noise_variance must be at least 0; got {noise_variance}.")
     return hidden * noise_variance

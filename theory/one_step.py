@@ -11,15 +11,17 @@ import math
 import numpy as np
 from scipy.special import log_ndtr, ndtr
 
+from theory._premises import count, moderate, positive, sparsity
+
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(20)
 _PANELS = 60
 
 
 def _interference(n: int, d: int, k: int, whiten: bool) -> float:
-    if not 1 <= k < n:
+    if sparsity(k, n) == n:
         raise ValueError(f"k must lie in [1, n-1={n - 1}]; got {k}.")
-    if d < 1 or (whiten and d >= n):
-        raise ValueError(f"d must be at least 1, and below n={n} for a whitening encoder; got {d}.")
+    if count("d", d) >= n and whiten:
+        raise ValueError(f"d must be below n={n} for a whitening encoder; got {d}.")
     return 1.0 - d / n if whiten else 1.0
 
 
@@ -61,28 +63,28 @@ def top_k_capacity(n: int, d: int, k: int, *, whiten: bool = False) -> float:
         As `top_k_success`.
     """
     factor = _interference(n, d, k, whiten)
+    if n == 2:
+        raise ValueError("n must be above 2: one active and one inactive score have no extremes, hence no turn.")
     return d / (2.0 * factor * (math.sqrt(math.log(k)) + math.sqrt(math.log(n - k))) ** 2)
 
 
 def readout_error(d: float, k: float) -> float:
     """Return ``Q(sqrt(d/k) / 2)``, the error of one score of a tied encoder thresholded at 1/2, active or not.
 
-    n of them are below 1 in all from about d = 8 k ln n.
+    The crosstalk of k random directions is about N(0, k/d). n of them make less than one error in all from about
+    d = 8 k ln n, where the worst case over inputs takes k^2 (`theory.storage.necessary_dimension`). Asymptotic in k, d.
 
     Raises
     ------
     ValueError
         Unless d and k are positive.
     """
-    if not (d > 0.0 and k > 0.0):
-        raise ValueError(f"d and k must be positive; got d={d}, k={k}.")
-    return float(ndtr(-0.5 * math.sqrt(d / k)))
+    return float(ndtr(-0.5 * math.sqrt(positive("d", d) / positive("k", k))))
 
 
 def _check_channel(variance: float, delta: float, noise_variance: float) -> None:
-    for name, value in (("variance", variance), ("delta", delta)):
-        if not (value > 0.0 and math.isfinite(value)):
-            raise ValueError(f"{name} must be positive and finite; got {value}.")
+    moderate("variance", variance)
+    moderate("delta", delta)
     if not (noise_variance >= 0.0 and math.isfinite(noise_variance)):
         raise ValueError(f"noise_variance must be finite and not negative; got {noise_variance}.")
 

@@ -35,8 +35,15 @@ def soft_energy(z: npt.ArrayLike, *, non_negative: bool = False) -> Array:
     """Return the energy that soft thresholding at ``z`` leaves of a standard normal, E (|g| - z)_+^2, or E (g - z)_+^2.
 
     ``kappa [(1 + z^2) Q(z) - z phi(z)]``, kappa = 2, or 1 for non-negative codes.
+
+    Raises
+    ------
+    ValueError
+        If a threshold is negative or NaN.
     """
-    z = np.asarray(z, dtype=np.float64)
+    if not np.all(np.asarray(z, dtype=np.float64) >= 0.0):
+        raise ValueError(f"z must not be negative, a threshold; got {z!r}.")
+    z = np.minimum(z, _LARGEST_THRESHOLD)  # beyond, nothing is left
     return np.asarray((1 if non_negative else 2) * ((1.0 + z * z) * ndtr(-z) - z * normal_density(z)))
 
 

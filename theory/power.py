@@ -39,7 +39,7 @@ def _power(shift: float, n: int, alpha: float) -> float:
     integrate: one each side of, and five where the first tail falls from 1 to 0, at s = a/c with width 1/c.
     """
     freedom, noncentrality = n - 1, abs(shift) * math.sqrt(n)
-    critical = float(stdtrit(freedom, 1.0 - alpha / 2.0))
+    critical = float(-stdtrit(freedom, alpha / 2.0))
     ends = np.sqrt(2.0 / freedom * gammaincinv(freedom / 2.0, np.array([1e-17, 0.5]))), 1.0 + 9.0 / math.sqrt(freedom)
     low, middle, high = float(ends[0][0]), float(ends[0][1]), ends[1]
     falls = (noncentrality + np.linspace(-9.0, 9.0, 7)) / critical
@@ -131,7 +131,7 @@ def half_width(sd: float, n: int, alpha: float = 0.05) -> float:
     _check_design(sd, alpha, 1)
     if n < 2:
         raise ValueError(f"n must be at least 2 seeds, or there is no standard deviation; got {n}.")
-    return float(stdtrit(n - 1, 1.0 - alpha / 2.0)) * sd / math.sqrt(n)
+    return -float(stdtrit(n - 1, alpha / 2.0)) * sd / math.sqrt(n)
 
 
 def clopper_pearson(successes: int, n: int, alpha: float = 0.05) -> tuple[float, float]:
@@ -147,7 +147,7 @@ def clopper_pearson(successes: int, n: int, alpha: float = 0.05) -> tuple[float,
         raise ValueError(f"successes must lie in [0, n] with n >= 1; got successes={successes}, n={n}.")
     _check_open("alpha", alpha, 0.0, 1.0)
     low = float(betaincinv(successes, n - successes + 1, alpha / 2.0)) if successes else 0.0
-    high = float(betaincinv(successes + 1, n - successes, 1.0 - alpha / 2.0)) if successes < n else 1.0
+    high = 1.0 - float(betaincinv(n - successes, successes + 1, alpha / 2.0)) if successes < n else 1.0
     return low, high
 
 
@@ -180,8 +180,9 @@ def paired_p_value(differences: npt.ArrayLike) -> float:
     values = np.asarray(differences, dtype=np.float64)
     if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
         raise ValueError(f"differences must be a vector of at least 2 finite numbers; got shape {values.shape}.")
-    spread = float(values.std(ddof=1))
-    if spread == 0.0:
+    if values.min() == values.max():  # whose deviation may be of the order of rounding instead of 0
         raise ValueError(f"differences are all {values[0]:g}: they have no standard error. Look at them, do not test.")
+    values = values / np.abs(values).max()
+    spread = float(values.std(ddof=1))
     statistic = abs(float(values.mean())) / spread * math.sqrt(len(values))
     return float(2.0 * stdtr(len(values) - 1, -statistic))

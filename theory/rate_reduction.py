@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
 
-from theory._premises import Array, count, matrix, positive
+from theory._premises import Array, count, matrix, moderate
 
 
 def coding_rate(z: npt.ArrayLike, eps: float) -> float:
@@ -25,7 +25,7 @@ def coding_rate(z: npt.ArrayLike, eps: float) -> float:
     rows = matrix("z", z)
     n, d = rows.shape
     gram = rows.T @ rows if d <= n else rows @ rows.T
-    return 0.5 * float(np.linalg.slogdet(np.eye(len(gram)) + d / (n * positive("eps", eps) ** 2) * gram)[1])
+    return 0.5 * float(np.linalg.slogdet(np.eye(len(gram)) + d / (n * moderate("eps", eps) ** 2) * gram)[1])
 
 
 def coding_rate_gradient(z: npt.ArrayLike, eps: float) -> Array:
@@ -35,7 +35,7 @@ def coding_rate_gradient(z: npt.ArrayLike, eps: float) -> Array:
     """
     rows = matrix("z", z)
     n, d = rows.shape
-    scale = d / (n * positive("eps", eps) ** 2)
+    scale = d / (n * moderate("eps", eps) ** 2)
     return np.asarray(scale * np.linalg.solve(np.eye(d) + scale * rows.T @ rows, rows.T).T)
 
 
@@ -87,7 +87,8 @@ def ista_step(x: npt.ArrayLike, codes: npt.ArrayLike, atoms: npt.ArrayLike, step
     data, z, rows = matrix("x", x), matrix("codes", codes), matrix("atoms", atoms)
     if data.shape != (len(z), rows.shape[1]) or z.shape[1] != len(rows):
         raise ValueError(f"x (N, d), codes (N, n), atoms (n, d) must agree; got {data.shape}, {z.shape}, {rows.shape}.")
-    longest = 1.0 / float(np.linalg.norm(rows, 2)) ** 2 if rows.any() else math.inf
+    norm = float(np.linalg.norm(rows, 2))
+    longest = 1.0 / norm / norm if norm else math.inf
     if not 0.0 < step <= longest * (1.0 + 1e-9):
         raise ValueError(f"step must lie in (0, {longest:g}], the inverse of ||A||^2; got {step!r}.")
     if not (penalty >= 0.0 and math.isfinite(penalty)):
@@ -163,7 +164,7 @@ def rate_reduction_bound(sizes: npt.ArrayLike, ranks: npt.ArrayLike, d: int, eps
     if counts.ndim != 1 or counts.shape != spans.shape or not len(counts):
         raise ValueError(f"sizes and ranks must be vectors of one length; got {counts.shape} and {spans.shape}.")
     n = sum(count("sizes", size) for size in counts)
-    positive("eps", eps)
+    moderate("eps", eps)
     bound = 0.0
     for size, span in zip(counts, spans, strict=True):
         if count("ranks", span) > count("d", d):

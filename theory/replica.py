@@ -50,8 +50,8 @@ def free_energy(prior: SpikeSlab, delta: float, noise_variance: float, error: np
     """
     _check(prior, noise_variance, delta)
     mse = np.asarray(error, dtype=np.float64)
-    if not np.all(mse >= 0.0):
-        raise ValueError(f"error must not be negative; got {mse}.")
+    if not np.all((mse >= 0.0) & np.isfinite(mse)):
+        raise ValueError(f"error must be finite and not negative; got {mse}.")
     tau2 = noise_variance + mse / delta
     gain = np.log1p(mse / (delta * noise_variance)) - mse / (delta * tau2)
     return np.asarray(prior.mutual_information(tau2) + 0.5 * delta * gain)

@@ -7,20 +7,19 @@ at most k features are active, none above 1 in size, the crosstalk on a feature 
 
 from __future__ import annotations
 
-import math
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import log_ndtr
 
+from theory._premises import count, matrix
 from theory.chance import expected_close_pairs
 
 Array: TypeAlias = npt.NDArray[np.floating[Any]]
 
 
 def _check(n: int, k: int, error: float) -> None:
-    if n < 2 or not 1 <= k < n:
+    if count("n", n) < 2 or not 1 <= count("k", k, 0) < n:
         raise ValueError(f"k active features of n must satisfy 1 <= k < n; got k={k}, n={n}.")
     if not 0.0 < error < 1.0:
         raise ValueError(f"error must lie strictly between 0 and 1, the size of a feature; got {error!r}.")
@@ -34,8 +33,8 @@ def worst_crosstalk(readout: npt.ArrayLike, atoms: npt.ArrayLike, k: int) -> flo
     ValueError
         If a readout does not read its own feature as 1 (to 1e-9), or shapes differ.
     """
-    w, a = np.asarray(readout, dtype=np.float64), np.asarray(atoms, dtype=np.float64)
-    if w.ndim != 2 or w.shape != a.shape:
+    w, a = matrix("readout", readout), matrix("atoms", atoms)
+    if w.shape != a.shape:
         raise ValueError(f"readout and atoms must be matrices (n, d) of one shape; got {w.shape} and {a.shape}.")
     _check(len(a), k, 0.5)
     response = w @ a.T
@@ -66,20 +65,10 @@ def sufficient_dimension(n: int, k: int, error: float) -> int:
     _check(n, k, error)
     cosine = error / k
     low, high = 1, 2
-    while expected_close_pairs(n, high, cosine) >= 1.0:
+    while high < n and expected_close_pairs(n, high, cosine) >= 1.0:
         low, high = high, 2 * high
+    high = min(high, n)  # n orthonormal atoms have no crosstalk at all
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if expected_close_pairs(n, middle, cosine) >= 1.0 else (low, middle)
-    return min(high, n)  # n orthonormal atoms have no crosstalk at all
-
-
-def threshold_readout_error(d: int, k: int) -> float:
-    """Return Q(sqrt(d/k) / 2), the chance that an inactive feature reads above 1/2 when k others are 1 at random.
-
-    The crosstalk of k random directions is about N(0, k/d), so that d of about 8 k ln n makes all n features right on
-    average over inputs, where the worst case over inputs needs k^2 (`necessary_dimension`). Asymptotic in k and d.
-    """
-    if d < 1 or k < 1:
-        raise ValueError(f"d and k must be at least 1; got d={d}, k={k}.")
-    return math.exp(float(log_ndtr(-math.sqrt(d / k) / 2.0)))
+    return high

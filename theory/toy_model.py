@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
+from theory._premises import count
+
 Array: TypeAlias = npt.NDArray[np.floating[Any]]
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(4)  # exact for polynomials of degree 7; here it is at most 3
@@ -52,6 +54,12 @@ def _check(gram: npt.ArrayLike, bias: npt.ArrayLike, importance: npt.ArrayLike) 
 def _check_density(density: float) -> None:
     if not 0.0 <= density <= 1.0:
         raise ValueError(f"density must lie in [0, 1], the probability that a feature is active; got {density!r}.")
+
+
+def _check_feature(density: float, importance: float) -> None:
+    _check_density(density)
+    if not 0.0 <= importance <= 1e100:
+        raise ValueError(f"importance must lie in [0, 1e100]; got {importance!r}.")
 
 
 def one_sparse_loss(gram: npt.ArrayLike, bias: npt.ArrayLike, importance: npt.ArrayLike) -> float:
@@ -103,7 +111,7 @@ def two_feature_loss(gram: npt.ArrayLike, bias: npt.ArrayLike, importance: npt.A
 
 def dropped_loss(density: float, importance: float = 1.0) -> float:
     """Return the loss of a feature that is not represented, its bias at its mean: I (p/3 - p^2/4), its variance."""
-    _check_density(density)
+    _check_feature(density, importance)
     return importance * (density / 3.0 - density**2 / 4.0)
 
 
@@ -113,7 +121,7 @@ def antipodal_loss(density: float, importance: float = 1.0) -> float:
     Only a sample with both active errs: the smaller feature is lost and the larger reads x1 - x2, E min(x1, x2)^2 = 1/6
     for each.
     """
-    _check_density(density)
+    _check_feature(density, importance)
     return density**2 * (1.0 + importance) / 6.0
 
 
@@ -136,7 +144,7 @@ def two_feature_optimum(density: float, importance: float = 1.0) -> tuple[float,
     Numerical: BFGS from the named solutions and starts around them; an upper bound on the optimum that
     is never above the named solutions.
     """
-    _check_density(density)
+    _check_feature(density, importance)
 
     def loss(flat: Array) -> float:
         return two_feature_loss(np.outer(flat[:2], flat[:2]), flat[2:], (1.0, importance), density)
@@ -165,18 +173,19 @@ def linear_model_loss(importance: npt.ArrayLike, variance: npt.ArrayLike, d: int
     ``sum_i I_i E(x_i - x'_i)^2`` with ``x' = x W W^T + b`` and independent features; no superposition is ever better
     (Eckart-Young on ``diag(sqrt(I Var))``, whose singular vectors are the axes).
     """
-    worth = np.asarray(importance, dtype=np.float64) * np.asarray(variance, dtype=np.float64)
-    if worth.ndim != 1 or not (np.isfinite(worth) & (worth >= 0)).all():
-        raise ValueError("importance and variance must be vectors (n,) of non-negative numbers.")
-    if d < 0:
-        raise ValueError(f"d must not be negative; got {d}.")
-    return float(np.sort(worth)[::-1][d:].sum())
+    weight, spread = np.asarray(importance, dtype=np.float64), np.asarray(variance, dtype=np.float64)
+    worth = weight * spread
+    if worth.ndim != 1 or weight.shape != spread.shape or not (np.isfinite(worth) & (worth >= 0)).all():
+        raise ValueError("importance and variance must be vectors (n,) of one length, of non-negative numbers.")
+    return float(np.sort(worth)[::-1][count("d", d, 0) :].sum())
 
 
 def polygon_gram(k: int, scale: float) -> Array:
     """Return the Gram matrix ``(k, k)`` of k directions of squared norm ``scale`` at equal angles in a plane."""
-    if k < 2:
+    if count("k", k) < 2:
         raise ValueError(f"k must be at least 2 corners; got {k}.")
+    if not 0.0 <= scale < math.inf:
+        raise ValueError(f"scale must be finite and not negative, a squared norm; got {scale!r}.")
     angle = 2.0 * math.pi * np.arange(k) / k
     return np.asarray(scale * np.cos(angle[:, None] - angle[None, :]))
 

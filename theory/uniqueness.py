@@ -10,8 +10,9 @@ import numpy.typing as npt
 from scipy.optimize import linprog
 from scipy.stats import binom
 
+from theory._premises import count, sparsity
 from theory.certificates import _SOLVER, Certificate
-from theory.frames import _check, _chosen, _unit
+from theory.frames import _chosen, _unit
 
 Array: TypeAlias = npt.NDArray[np.floating[Any]]
 
@@ -25,8 +26,8 @@ def half_space_probability(n: int, d: int) -> float:
     ----------
     Wendel (1962), "A problem in geometric probability".
     """
-    _check("n", n, 1)
-    _check("d", d, 0)
+    count("n", n)
+    count("d", d, 0)
     return float(binom.cdf(d - 1, n - 1, 0.5))
 
 
@@ -48,10 +49,8 @@ def non_negative_uniqueness(n: int, d: int, k: int) -> float:
     Donoho and Tanner (2010), "Counting the faces of randomly-projected hypercubes and orthants", arXiv:0807.3590;
     Wendel (1962).
     """
-    _check("n", n, 1)
-    _check("d", d, 1)
-    if not 0 <= k <= n:
-        raise ValueError(f"k must lie in [0, n={n}]; got {k}.")
+    sparsity(k, n, 0)
+    count("d", d)
     if n <= d:
         return 1.0
     return 0.0 if k >= d else half_space_probability(n - k, d - k)

@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import expon, halfnorm, norm, uniform
 
-from theory.denoisers import Exponential, Gaussian, HalfNormal, One, Rademacher, SpikeSlab, Uniform, truncated_moments
+from theory.denoisers import (
+    Exponential,
+    Gaussian,
+    HalfNormal,
+    One,
+    Rademacher,
+    SpikeSlab,
+    Uniform,
+    normal_density,
+    truncated_moments,
+)
 
 FAMILIES = {
     "gauss": Gaussian(), "half": HalfNormal(), "exp": Exponential(), "unif": Uniform(), "one": One(),
@@ -209,3 +219,8 @@ def test_shapes_are_those_of_the_arguments():
 def test_outside_its_assumptions_a_result_raises(call):
     with pytest.raises(ValueError):
         call()
+
+
+def test_the_normal_density_is_the_one_of_scipy():
+    x = np.linspace(-38, 38, 77)
+    assert normal_density(x) == pytest.approx(norm.pdf(x), rel=1e-14)

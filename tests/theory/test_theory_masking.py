@@ -182,3 +182,11 @@ def test_at_every_signal_to_noise_ratio_more_lines_beat_the_truth(snr):
 def test_outside_its_assumptions_a_loss_raises(call):
     with pytest.raises(ValueError):
         call()
+
+
+@pytest.mark.parametrize("angle", [0.1, 0.7, 1.4])
+def test_the_masked_loss_of_one_atom_in_the_plane_is_worked_by_hand(angle):
+    # The code is y_0 / cos, of noise sigma / cos, and carries sigma tan into the hidden coordinate.
+    atom = np.array([[math.cos(angle), math.sin(angle)]])
+    expected = 0.3 * (1 + math.tan(angle) ** 2)
+    assert known_support_masked_loss(atom, [0], [0], 0.3) == pytest.approx(expected, rel=1e-12)

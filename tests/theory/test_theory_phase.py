@@ -235,6 +235,16 @@ def test_at_the_all_or_nothing_threshold_the_channel_just_carries_the_support(k,
     assert measurements < all_or_nothing_threshold(n, k, 2 * noise)
 
 
+@pytest.mark.parametrize("non_negative", [False, True])
+@pytest.mark.parametrize("n", [1, 7, 100])
+def test_the_bounds_of_a_dense_code_and_the_width_of_the_band_are_known_numbers(n, non_negative):
+    # At k = n the slope at t = 0 is -2 sum g, of variance 4 n: a gap of 4 n / (4 n) below n.
+    low, high = descent_dimension_bounds(n, n, non_negative=non_negative)
+    assert (low, high) == pytest.approx((n - 1, n), abs=1e-12)
+    band = success_band(n, n, 4 / math.e**2, non_negative=non_negative)  # ln(4 / failure) = 2
+    assert band == pytest.approx((low - 4 * math.sqrt(n), high + 4 * math.sqrt(n)))
+
+
 @pytest.mark.parametrize("call", [
     lambda: weak_threshold(0.0), lambda: weak_threshold(1.0), lambda: weak_threshold(np.nan),
     lambda: statistical_dimension(-0.1), lambda: statistical_dimension([0.5, 1.1]), lambda: constraint_threshold(1.0),

@@ -149,6 +149,30 @@ def test_the_half_width_is_that_of_the_t_interval():
     assert half_width(values.std(ddof=1), 9) == pytest.approx((high - low) / 2, rel=1e-12)
 
 
+def test_holm_adjusts_as_worked_by_hand():
+    assert holm([0.03, 0.01, 0.02, 0.5]) == pytest.approx([0.06, 0.04, 0.06, 0.5], rel=1e-12)
+    assert holm([0.4, 0.6]) == pytest.approx([0.8, 0.8], rel=1e-12)
+
+
+def test_very_small_levels_keep_their_digits():
+    # 1 - alpha / 2 in place of the tail itself is wrong by 1e-4 at alpha = 1e-12 and infinite at 1e-17.
+    for n, alpha in ((10, 1e-12), (5, 1e-17), (200, 1e-10)):
+        assert paired_power(0.0, 1.0, n, alpha) == pytest.approx(alpha, rel=1e-6)
+        assert half_width(1.0, n, alpha) == pytest.approx(stats.t.isf(alpha / 2, n - 1) / math.sqrt(n), rel=1e-9)
+    low, high = clopper_pearson(3, 10, 1e-17)
+    assert (low, high) == pytest.approx((1 - clopper_pearson(7, 10, 1e-17)[1], 1 - clopper_pearson(7, 10, 1e-17)[0]))
+    assert high < 0.999
+
+
+def test_the_p_value_has_no_scale_and_equal_differences_have_none():
+    whole = paired_p_value([1.0, 2.0, 2.5])
+    for scale in (1e-300, 1e-170, -1.0, 1e300):
+        assert paired_p_value(scale * np.array([1.0, 2.0, 2.5])) == pytest.approx(whole, rel=1e-12)
+    for count in range(2, 30):  # the deviation of equal numbers is rounding, not always zero
+        with pytest.raises(ValueError, match="no standard error"):
+            paired_p_value([0.1] * count)
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [

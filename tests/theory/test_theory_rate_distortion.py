@@ -18,8 +18,6 @@ from theory.rate_distortion import (
     spike_gaussian_rate,
 )
 
-variance_lists = st.lists(st.floats(0.01, 10.0), min_size=1, max_size=6)
-
 
 def entropy(p):
     p = p[p > 0]

@@ -90,7 +90,10 @@ def check_real(
     """Return ``value`` as a finite float in ``[low, high]`` (``(low, high]`` with ``open_low``)."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a real number; got {value!r}.")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an integer beyond the floats
+        number = np.inf
     if not np.isfinite(number) or number > high or number < low or (open_low and number == low):
         bracket = "(" if open_low else "["
         raise ValueError(f"{name} must be finite and lie in {bracket}{low:g}, {high:g}]; got {value!r}.")

@@ -45,7 +45,7 @@ def certify(rows: FloatArray, bound: float, name: str) -> None:
         If it is not, so that nobody computes with a frame that is not what it says.
     """
     found = coherence(rows)
-    if abs(found - bound) > CERTIFIED:
+    if not abs(found - bound) <= CERTIFIED:  # so that NaN is refused, too
         raise ArithmeticError(f"{name} of shape {rows.shape} has coherence {found:.12g}, not {bound:.12g}.")
 
 

@@ -14,6 +14,7 @@ from sparsesim.generators import (
     Clusters,
     Cones,
     EquiangularTightFrame,
+    Levels,
     Orthonormal,
     Pairs,
     Polygons,
@@ -186,11 +187,13 @@ def test_orientation_is_uniform(geometry, m, d):
 
 
 def test_the_directions_do_not_depend_on_the_number_of_threads():
-    for geometry in (Clusters((100, 100), 0.3), Subspaces((90, 110), orthogonal=True)):
+    simplex = Levels((0,) * 300, (-1 / 299,))
+    cases = ((Clusters((100, 100), 0.3), 200), (Subspaces((90, 110), orthogonal=True), 200), (simplex, 300))
+    for geometry, m in cases:
         rows = []
         for threads in (1, 2):
             with threadpool_limits(limits=threads):
-                rows.append(geometry.atoms(200, 256, rng()))
+                rows.append(geometry.atoms(m, 320, rng()))
         assert np.array_equal(*rows)
 
 

@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import pickle
+import re
+import sys
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -185,6 +187,8 @@ def test_a_class_that_is_no_exported_specification_is_refused(saved, name):
         (lambda document: document["spec"].update(fields=3), "which is not a specification"),
         (lambda document: document["spec"]["fields"].update(bias={"float": "nan"}), "which is not a specification"),
         (lambda document: document["spec"]["fields"].update(bias={"float": "inf"}), "bias must be finite"),
+        (lambda document: document["spec"]["fields"].update(bias=10**400), "bias must be finite"),
+        (lambda document: document.update(entropy=True), "is not as it was saved"),
         (lambda document: document.update(format="pickle"), "does not describe a world of sparsesim"),
         (lambda document: document.update(version="1"), "format version '1'"),
     ],
@@ -195,11 +199,29 @@ def test_a_sealed_document_that_says_something_else_is_refused(saved, change, me
         disk.load(saved)
 
 
+@pytest.mark.parametrize("depth", [300, 600, 900])  # beyond, Python's own reader of JSON refuses
+def test_a_specification_nested_too_deep_is_refused(saved, depth):
+    nested, limit = [], sys.getrecursionlimit()
+    for _ in range(depth):
+        nested = [nested]
+    sys.setrecursionlimit(10 * limit)
+    try:
+        rewrite(saved, lambda document: document["spec"]["fields"].update(bias=nested))
+    finally:
+        sys.setrecursionlimit(limit)
+    with pytest.raises(ValueError, match=disk.SPEC_FILE):
+        disk.load(saved)
+
+
 @pytest.mark.parametrize("content", [b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"format": "sparsesim world"}'])
 def test_a_file_that_is_no_world_is_refused(saved, content):
     (saved / disk.SPEC_FILE).write_bytes(content)
     with pytest.raises(ValueError, match=disk.SPEC_FILE):
         disk.load(saved)
+
+
+HEADER = b'{"atoms":{"dtype":"BF16","shape":[1],"data_offsets":[0,2]}}'
+BFLOAT = len(HEADER).to_bytes(8, "little") + HEADER + b"\0\0"
 
 
 def arrays(**changed):
@@ -216,6 +238,7 @@ def arrays(**changed):
         (safetensors.numpy.save({"../atoms": np.eye(2), "bias": np.zeros(2)}), "must hold atoms"),
         (pickle.dumps({"atoms": np.eye(2)}), "is not a safetensors file"),
         (b"", "is not a safetensors file"),
+        (BFLOAT, "is not a safetensors file of numpy's types"),
     ],
 )
 def test_arrays_that_do_not_fit_the_specification_are_refused(saved, blob, message):
@@ -265,6 +288,65 @@ def test_a_failed_save_leaves_what_was_there(tmp_path, monkeypatch, existing, st
     assert os.listdir(tmp_path) == (["world"] if existing else [])
     if existing:
         assert np.array_equal(disk.load(folder).atoms, old.atoms)
+
+
+def test_a_world_that_appears_while_another_is_saved_is_not_replaced(tmp_path, monkeypatch):
+    folder, first, second = tmp_path / "world", *(SPEC.build(stream(seed, Role.TRUTH)) for seed in (0, 1))
+    original = disk._files
+
+    def interleaved(model):
+        if model is second:
+            disk.save(first, folder)
+        return original(model)
+
+    monkeypatch.setattr(disk, "_files", interleaved)
+    with pytest.raises(OSError, match="not empty"):
+        disk.save(second, folder)
+    assert os.listdir(tmp_path) == ["world"] and np.array_equal(disk.load(folder).atoms, first.atoms)
+
+
+def test_what_is_put_into_a_world_while_it_is_replaced_is_not_deleted(saved, monkeypatch):
+    original, before = disk._files, disk.load(saved).atoms
+
+    def interleaved(model):
+        (saved / "thesis.tex").write_text("precious")
+        return original(model)
+
+    monkeypatch.setattr(disk, "_files", interleaved)
+    with pytest.raises(FileExistsError, match="is not a saved world"):
+        disk.save(SPEC.build(stream(1, Role.TRUTH)), saved, overwrite=True)
+    assert (saved / "thesis.tex").read_text() == "precious" and os.listdir(saved.parent) == ["world"]
+    assert np.array_equal(disk.load(saved).atoms, before)
+
+
+def test_after_an_overwrite_was_killed_the_former_world_is_found(saved, monkeypatch):
+    before, original, calls = disk.load(saved).atoms, Path.rename, []
+
+    def killed_after_the_first(path, target):
+        calls.append(path)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return original(path, target)
+
+    monkeypatch.setattr(Path, "rename", killed_after_the_first)
+    with pytest.raises(KeyboardInterrupt):
+        disk.save(SPEC.build(stream(1, Role.TRUTH)), saved, overwrite=True)
+    monkeypatch.undo()
+    (former,) = os.listdir(saved.parent)
+    with pytest.raises(FileNotFoundError, match=f"former world is beside it in {re.escape(former)}. Rename"):
+        disk.load(saved)
+    (saved.parent / former).rename(saved)
+    assert np.array_equal(disk.load(saved).atoms, before)
+
+
+@pytest.mark.parametrize(
+    ("atoms", "bias"),
+    [(np.eye(2), np.zeros((1, 2))), (np.eye(2, dtype=int), np.zeros(2)), (np.eye(2), np.zeros(2, dtype=int))],
+)
+def test_arrays_that_could_not_be_loaded_are_not_saved(tmp_path, atoms, bias):
+    with pytest.raises(ValueError, match="both floats; got"):
+        disk.save(FeatureModel(SPEC, atoms, bias), tmp_path / "world")
+    assert not list(tmp_path.iterdir())
 
 
 def test_two_saves_of_one_world_are_the_same_bytes(tmp_path):

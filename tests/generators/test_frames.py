@@ -15,7 +15,9 @@ from sparsesim.generators import (
     MutuallyUnbiased,
     RandomSphere,
     RootLines,
+    equiangular,
     equiangular_sizes,
+    frames,
 )
 from sparsesim.generators.equiangular import _family
 from sparsesim.generators.frames import certify, least_coherence
@@ -179,6 +181,7 @@ def test_signs_of_an_equiangular_frame_are_random():
         (EquiangularTightFrame(), 144, 78),
         (EquiangularTightFrame(), 100, 99),
         (MutuallyUnbiased(), 144, 16),
+        (RootLines(), 120 * 121 // 2, 120),
         (GivenCoherence(0.3), 150, 64),
     ],
 )
@@ -222,8 +225,31 @@ def test_the_remedy_of_a_coherence_that_was_not_reached_works():
     assert coherence(GivenCoherence(remedy).atoms(24, 8, rng())) <= remedy
 
 
+def test_the_remedy_is_no_worse_than_the_start_of_the_search():
+    # A search for what cannot be gives up pairs that it brings together, here to cosine 1.
+    with pytest.raises(ValueError, match="Raise most to") as caught:
+        GivenCoherence(0.733).atoms(20, 3, rng())
+    generator = rng()
+    RandomSphere().atoms(20, 3, generator)
+    assert float(str(caught.value).split("Raise most to ")[1].rstrip(".")) <= 1e-6 + coherence(
+        LowCoherence().atoms(20, 3, generator)
+    )
+
+
+def test_every_exact_frame_is_certified_before_it_is_returned(monkeypatch):
+    wrong = np.random.default_rng(0).standard_normal
+    monkeypatch.setitem(equiangular._MAKERS, "conference", lambda m, d: wrong((m, d)))
+    monkeypatch.setattr(frames, "_roots", lambda family, d: wrong((6, d)))
+    monkeypatch.setattr(frames.designs, "hadamard", lambda d: wrong((d, d)))
+    for geometry, m, d in ((EquiangularTightFrame(), 6, 3), (RootLines(), 6, 3), (MutuallyUnbiased(), 12, 4)):
+        with pytest.raises(ArithmeticError, match="has coherence"):
+            geometry.atoms(m, d, rng())
+
+
 def test_a_frame_that_is_not_what_it_says_is_not_certified():
     rows = EquiangularTightFrame().atoms(6, 3, rng())
     certify(rows, welch_bound(6, 3), "the frame")
     with pytest.raises(ArithmeticError, match=r"has coherence 0\.447"):
         certify(rows, welch_bound(6, 3) + 1e-9, "the frame")
+    with pytest.raises(ArithmeticError, match="has coherence nan"):
+        certify(np.full((6, 3), np.nan), welch_bound(6, 3), "the frame")

@@ -195,7 +195,8 @@ def test_the_directions_do_not_depend_on_the_number_of_threads():
         (lambda: Levels((0, 0, 1), (0.2, 0.0)).atoms(3, 2, rng()), "Levels needs d >= 3, the sum"),
         (lambda: Levels((0, 0), (0.2,)).atoms(3, 4, rng()), "Levels has 2 features, but the world has m=3"),
         (lambda: Levels.mixed((0, 0), (0.6,)), r"mixing\[0\] must be finite and lie in \[0, 0.5\]"),
-        (lambda: Levels.mixed((0, 0), (0.5,)), "cosine must be below 1"),
+        (lambda: Levels.mixed((0, 0), (0.5,)), r"mixing\[0\] must be below 1/2, where all directions are one"),
+        (lambda: Levels.mixed((0,) * 9, (8 / 9,)), "must be below 8/9"),  # the cosine comes out below 1 in rounding
         (lambda: Bundles((2,), 1.0), r"cosine must lie in \(-1, 1\)"),
         (lambda: Bundles((2, 2), 0.5).atoms(5, 4, rng()), "Bundles has 4 features"),
         (lambda: Bundles((2, 2), 0.5).atoms(4, 1, rng()), "dim >= 2"),

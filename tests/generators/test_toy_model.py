@@ -95,6 +95,10 @@ def test_five_sparse_features_in_the_plane_are_a_pentagon(seed):
     assert (trained.bias < -0.2).all()
 
 
+def test_the_least_density_is_trained_as_well_as_others():
+    assert angles(ToyModel(1e-6).atoms(4, 2, rng())) == pytest.approx(np.full(4, 90.0), abs=1.0)
+
+
 def test_four_sparse_features_in_the_plane_are_two_orthogonal_digons():
     assert angles(ToyModel(0.05).atoms(4, 2, rng())) == pytest.approx(np.full(4, 90.0), abs=1.0)
 
@@ -158,7 +162,8 @@ def test_the_directions_do_not_depend_on_the_number_of_threads():
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: ToyModel(0.0), ValueError, r"density must be finite and lie in \(0, 1\]; got 0.0"),
+        (lambda: ToyModel(0.0), ValueError, r"density must be finite and lie in \[1e-06, 1\]; got 0.0"),
+        (lambda: ToyModel(1e-9), ValueError, r"density must be finite and lie in \[1e-06, 1\]; got 1e-09"),
         (lambda: ToyModel(1.5), ValueError, "density must be"),
         (lambda: ToyModel(0.5, importance=0.0), ValueError, "importance must be"),
         (lambda: ToyModel(0.5, starts=0), ValueError, r"starts must lie in \[1"),

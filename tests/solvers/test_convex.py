@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from sklearn.linear_model import Lasso as PeerLasso
 from slow_encoders import random_problem
 
-from sparsesim.solvers import convex
+from sparsesim.solvers import active_set
 from sparsesim.solvers.convex import Lasso, duality_gap, kkt_residual
 
 EXACT = (
@@ -126,8 +126,8 @@ def test_codes_are_equivariant():
 def test_a_dictionary_too_wide_for_its_gram_matrix_gives_the_same_codes(monkeypatch):
     x, atoms = random_problem(np.random.default_rng(7), 30, 10, 40, 3)
     reference = Lasso(0.1, tolerance=EXACT).encode(x, atoms).toarray()
-    monkeypatch.setattr(convex, "STORED_GRAM", 0)
-    monkeypatch.setattr(convex, "BLOCK_ENTRIES", 90)  # two rows a block
+    monkeypatch.setattr(active_set, "STORED_GRAM", 0)
+    monkeypatch.setattr(active_set, "BLOCK_ENTRIES", 90)  # two rows a block
     np.testing.assert_allclose(Lasso(0.1, tolerance=EXACT).encode(x, atoms).toarray(), reference, atol=1e-6)
 
 

@@ -276,8 +276,8 @@ class FeatureModel:
             data = data.astype(dtype, copy=False)
         if not (np.isfinite(data).all() and data.all()):
             raise ValueError(
-                f"the magnitudes hold zeros or infinities in {dtype}: {self.spec.magnitude!r} leaves its range. "
-                "Bring the scale nearer to 1, or sample in float64."
+                f"the coefficients hold zeros or infinities in {dtype}: {self.spec.magnitude!r} leaves its range, or "
+                f"segments={self.spec.segments!r} shift them to zero. Bring scales nearer to 1, or sample in float64."
             )
         return support.codes(data), labels
 

@@ -21,6 +21,8 @@ from sparsesim.generators.support import Bernoulli, check_vectors
 MOST_PAIRED = 8_192  # features whose matrix of joint rates is made, 0.5 GB
 MOST_SUMMED = 32_768  # features of one block whose pairs are summed one by one, a few minutes
 _TILE = 2**20  # pairs at once
+_RAREST = 1e-100  # rate whose joint rate with another like it is still a normal number
+_ROUNDING = 2e-15  # of a joint rate that is asked for, relative to the largest there is
 
 
 @final
@@ -92,6 +94,11 @@ class CorrelatedBernoulli:
     def marginals(self) -> FloatArray:
         """Return the firing rates ``(m,)``, read-only."""
         return self._rates
+
+    @property
+    def second_order(self) -> bool:
+        """Whether `energy` is affordable: no block has more than 32,768 features."""
+        return bool(np.diff(self.correlation.blocks(self.n_features)).max() <= MOST_SUMMED)
 
     def _excess(self, first: IntArray, second: IntArray) -> FloatArray:
         """Return P(i and j) - p_i p_j of pairs of different features, each at most some 1e-15 off."""
@@ -174,10 +181,10 @@ class CorrelatedBernoulli:
             If a block has more than 32,768 features.
         """
         rows = check_vectors(vectors, self.n_features)
-        start = self.correlation.blocks(self.n_features)
-        if np.diff(start).max() > MOST_SUMMED:
+        if not self.second_order:
+            largest = np.diff(self.correlation.blocks(self.n_features)).max()
             raise ValueError(
-                f"energy() sums over pairs for blocks of at most {MOST_SUMMED} features; got {np.diff(start).max()}. "
+                f"energy() sums over pairs for blocks of at most {MOST_SUMMED} features; got {largest}. "
                 "Give the noise by its standard deviation, Gaussian(sigma), which needs no energy."
             )
         centre = self._rates @ rows
@@ -213,20 +220,24 @@ def latent_correlation(first: FloatArray, second: FloatArray, firing: FloatArray
     Raises
     ------
     ValueError
-        If a rate is not in (0, 1), or a joint rate P = p q + c sqrt(p (1-p) q (1-q)) is outside the Frechet bounds
+        If a rate is not in [1e-100, 1), or a joint rate P = p q + c sqrt(p (1-p) q (1-q)) is outside the Frechet bounds
         max(0, p + q - 1) <= P <= min(p, q).
     """
     from sparsesim.kernels.orthant import orthant_correlation
 
     arrays = np.broadcast_arrays(*(np.asarray(value, dtype=np.float64) for value in (first, second, firing)))
     p, q, c = (np.ravel(array) for array in arrays)
-    if not (((p > 0) & (p < 1) & (q > 0) & (q < 1)).all() and np.isfinite(c).all()):
-        raise ValueError("rates must lie in (0, 1) and correlations be finite: what always or never fires has none.")
+    rates = np.concatenate([p, q])
+    if not (((rates >= _RAREST) & (rates < 1)).all() and np.isfinite(c).all()):
+        raise ValueError(
+            f"rates must lie in [{_RAREST:g}, 1) and correlations be finite: what always or never fires has none; got "
+            f"rates in [{rates.min():g}, {rates.max():g}]."
+        )
     excess = c * np.sqrt(p * (1.0 - p) * q * (1.0 - q))
     joint, low, high = p * q + excess, np.maximum(p + q - 1.0, 0.0), np.minimum(p, q)
-    outside = np.maximum(low - joint, joint - high)
+    outside = np.maximum(low - joint, joint - high) / high
     worst = int(np.argmax(outside)) if len(outside) else 0
-    if len(outside) and outside[worst] > 1e-15:  # rounding of the sum
+    if len(outside) and outside[worst] > _ROUNDING:
         raise ValueError(
             f"a firing correlation of {c[worst]:g} at the rates {p[worst]:g} and {q[worst]:g} asks for the joint rate "
             f"{joint[worst]:.6g}, outside max(0, p + q - 1) = {low[worst]:.6g} <= P <= min(p, q) = {high[worst]:.6g}. "

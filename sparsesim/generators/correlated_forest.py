@@ -12,7 +12,7 @@ from sparsesim._arrays import FloatArray, IntArray, Rng, check_int, read_only
 from sparsesim._identity import fork
 from sparsesim.generators.base import SecondOrderLaw, Support, SupportLaw
 from sparsesim.generators.hierarchy import BoolArray, check_siblings, exclusive_flags, joint_below, parents_first
-from sparsesim.generators.laws import has_independent_rows, has_second_moments
+from sparsesim.generators.laws import has_independent_rows, has_second_moments, rate_errors
 from sparsesim.generators.rates import check_rates
 from sparsesim.generators.support import check_vectors
 from sparsesim.kernels.sampling import Tree, draw_below, tree_of
@@ -100,6 +100,14 @@ class ForestOver:
     def marginals(self) -> FloatArray:
         """Return the true firing rates ``(m,)``, the root's times the rates on the way down; read-only."""
         return self._marginals
+
+    def marginal_errors(self) -> FloatArray:
+        """Return the standard errors ``(m,)`` of `marginals`, those of the roots' law handed down; 0 where exact."""
+        errors = self._rates.copy()
+        errors[: self.roots.n_features] = rate_errors(self.roots)
+        for node in self._below.tolist():
+            errors[node] *= errors[self._parents_of[node]]
+        return errors
 
     @property
     def second_order(self) -> bool:

@@ -17,6 +17,7 @@ from sparsesim.generators.rates import MOST_FEATURES
 Draw: TypeAlias = Callable[[int, Rng], tuple[IntArray, IntArray]]
 
 MOST_SHARED = 0.99  # of the variance of a latent number; the rest is its own
+_GATHERED = 2**22  # loadings of the first of each pair that are copied together, 32 MiB
 _SMALLEST = 1e-10  # eigenvalue of a correlation matrix that is positive definite beyond rounding
 
 
@@ -74,7 +75,11 @@ def _draw_by_factor(rates: FloatArray, factor: FloatArray) -> Draw:
 
 
 def _dots(factor: FloatArray, first: IntArray, second: IntArray) -> FloatArray:
-    inner = np.einsum("ij,ij->i", factor[first], factor[second])
+    size = max(_GATHERED // factor.shape[1], 1)
+    inner = np.empty(len(first))
+    for low in range(0, len(first), size):
+        own = slice(low, low + size)
+        inner[own] = np.einsum("ij,ij->i", factor[first[own]], factor[second[own]])
     return np.where(first == second, 1.0, inner)
 
 

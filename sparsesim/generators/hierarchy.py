@@ -103,8 +103,9 @@ def joint_below(
 ) -> None:
     """Complete the joint rates ``(m, m)``, right among the ``known`` features, for their descendants, in place.
 
-    ``order`` lists the descendants, each after its parent. Given its parent, a feature is independent of all that
-    came before it, except for siblings that it excludes: P(i and j) = rates[i] P(parent(i) and j).
+    ``order`` lists the descendants breadth first: each after its parent and after the siblings of that. Given its
+    parent, a feature is independent of all that came before it, except for siblings that it excludes:
+    P(i and j) = rates[i] P(parent(i) and j).
     """
     done = known.copy()
     siblings: dict[int, list[int]] = {}

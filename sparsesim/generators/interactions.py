@@ -49,6 +49,11 @@ class Interactions:
                 f"count must be at most C(m, order)=C({m}, {self.order})={most}, the number of different sets; "
                 f"got {self.count}."
             )
+        if most >= 2**63:  # sets are numbered by int64
+            raise ValueError(
+                f"there must be fewer than 2^63 different sets; got C(m, order)=C({m}, {self.order})={most}. "
+                "Lower m or the order."
+            )
         members = _distinct_sets(m, int(self.order), int(self.count), most, rng)
         return InteractionTerms(members, random_directions(int(self.count), d, rng), float(self.strength))
 

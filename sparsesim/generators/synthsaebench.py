@@ -141,7 +141,8 @@ class SynthSAEBenchSupport:
 
         Exact for features without a parent. Given the factors z, the rate of a child is its parent's times its chance
         to be drawn and to win, in closed form; this is averaged over 8,192 points of scrambled Sobol sequences, so
-        that the rates have the relative errors of some tenths of a percent that `marginal_errors` gives.
+        that the rates have the errors that `marginal_errors` gives: some tenths of a percent of the rate with loadings
+        as weak as the published ones, a few percent with factors that share most of the variance.
         """
         return self._estimates[0]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numba
 import numpy as np
@@ -19,8 +20,11 @@ from sparsesim.generators import (
     DenseCorrelation,
     EqualRates,
     FactorCorrelation,
+    FeatureSpec,
     GivenRates,
+    HalfNormal,
     LowRankCorrelation,
+    RandomSphere,
     ZipfRates,
 )
 from sparsesim.kernels import copula
@@ -308,6 +312,39 @@ def test_infeasible_requests_are_refused_by_value(make, message):
 def test_requests_of_the_wrong_type_are_refused(make, message):
     with pytest.raises(TypeError, match=message):
         make()
+
+
+def test_latent_correlations_of_many_pairs_are_gathered_in_pieces(monkeypatch):
+    law, first, second = LowRankCorrelation(7, 0.2), *np.triu_indices(30, 0)
+    whole = law.at(30, first, second)
+    monkeypatch.setattr("sparsesim.generators.correlation._GATHERED", 70)  # ten pairs at once, of 465
+    assert np.array_equal(law.at(30, first, second), whole)
+    factor = law.factor(30)
+    expected = factor @ factor.T
+    np.fill_diagonal(expected, 1.0)
+    assert whole == pytest.approx(expected[first, second], abs=1e-15)  # seven products below 1/4
+
+
+def test_joint_rates_of_many_pairs_take_memory_for_the_pairs_and_not_for_their_loadings():
+    law = LowRankCorrelation(200, 0.03)
+    first, second = np.triu_indices(1_000, 1)
+    law.factor(1_000)
+    tracemalloc.start()
+    try:
+        law.at(1_000, first, second)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 150e6  # all loadings of half a million pairs at once are 1.6 GB
+
+
+def test_a_block_too_large_to_sum_is_estimated_from_samples(monkeypatch):
+    monkeypatch.setattr("sparsesim.generators.copula.MOST_SUMMED", 29)
+    law = CorrelatedBernoulli(EqualRates(30, 0.1), LowRankCorrelation(2, 0.1))
+    with pytest.raises(ValueError, match="at most 29 features; got 30"):
+        law.energy(np.ones((30, 1)))
+    model = FeatureSpec(2, law, RandomSphere(), HalfNormal()).build(np.random.default_rng(0))
+    assert model.energy.error > 0 and not model.moments.exact
 
 
 def test_blocks_of_many_features_are_summed_block_by_block():

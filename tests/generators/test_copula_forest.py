@@ -19,6 +19,7 @@ from sparsesim.generators import (
     ForestOver,
     GivenRates,
     LowRankCorrelation,
+    SynthSAEBenchSupport,
 )
 from tests.generators.chance import assert_mean, assert_rates
 from tests.generators.strategies import forests_over, parent_tuples, probabilities, seeds
@@ -169,6 +170,15 @@ def test_roots_without_joint_rates_have_trees_without_joint_rates():
     for ask in (law.pairwise, lambda: law.energy(np.ones((4, 1)))):
         with pytest.raises(TypeError, match="joint rates need those of the roots, which FirstOrder does not give"):
             ask()
+
+
+def test_numerical_rates_of_roots_hand_their_errors_down():
+    roots = SynthSAEBenchSupport(EqualRates(4, 0.3), (-1, 0, 0, -1), LowRankCorrelation(2, 0.2, 0))
+    errors = ForestOver(roots, (1, 4, 3), (0.5, 0.2, 0.9)).marginal_errors()
+    above = roots.marginal_errors()
+    assert above[1] > 0
+    assert errors == pytest.approx([*above, 0.5 * above[1], 0.1 * above[1], 0.0], rel=1e-12)  # root 3 is exact
+    assert not ForestOver(ExactlyK(3, 2), (0,), (0.5,)).marginal_errors().any()
 
 
 def test_a_thousand_correlated_roots_with_deep_trees_are_drawn_and_summed():

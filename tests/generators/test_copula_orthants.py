@@ -80,6 +80,15 @@ def test_the_latent_correlation_gives_the_firing_correlation_back(seed):
     assert back == pytest.approx(excess, abs=1e-14)  # the bisection ends where rounding hides the change
 
 
+@pytest.mark.parametrize("p", [1e-90, 1e-16, 1e-6, 0.3, 1.0 - 1e-9, 1.0 - 1e-15])
+def test_the_extreme_firing_correlations_can_be_asked_for(p):
+    q = np.array([1e-80, 1e-9, 0.2, 0.7, 1.0 - 1e-12, p])
+    scale = np.sqrt(p * (1 - p) * q * (1 - q))
+    highest = latent_correlation(p, q, (np.minimum(p, q) - p * q) / scale)
+    assert np.all(highest > 0.0)  # not 1 at unequal rates, where the bound is met to rounding long before
+    assert np.all(latent_correlation(p, q, (np.maximum(p + q - 1.0, 0.0) - p * q) / scale) < 0.0)
+
+
 def test_firing_correlations_are_those_asked_for():
     rows = ((1.0, 0.3, -0.05), (0.3, 1.0, 0.1), (-0.05, 0.1, 1.0))
     law = CorrelatedBernoulli.from_firing_correlation(GivenRates((0.2, 0.1, 0.4)), rows)
@@ -94,6 +103,8 @@ def test_firing_correlations_are_those_asked_for():
         (lambda: latent_correlation(0.1, 0.4, 0.9), r"outside max\(0, p \+ q - 1\) = 0 <= P <= min\(p, q\) = 0.1"),
         (lambda: latent_correlation(0.1, 0.1, -0.5), "asks for the joint rate -0.035"),
         (lambda: latent_correlation(0.0, 0.1, 0.0), "what always or never fires has none"),
+        (lambda: latent_correlation(1e-16, 1e-13, 0.3), r"9.48683e-16, outside .* <= P <= min\(p, q\) = 1e-16"),
+        (lambda: latent_correlation(1e-300, 1e-300, 0.5), r"rates must lie in \[1e-100, 1\)"),
         (lambda: latent_correlation(0.5, 0.1, np.nan), "correlations be finite"),
         (
             lambda: CorrelatedBernoulli.from_firing_correlation(EqualRates(2, 0.5), ((1.0,),)),

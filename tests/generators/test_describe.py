@@ -16,6 +16,7 @@ from sparsesim.generators import (
     ExactlyK,
     FeatureSpec,
     Forest,
+    ForestOver,
     Gaussian,
     GivenAtoms,
     GivenRates,
@@ -23,6 +24,7 @@ from sparsesim.generators import (
     Orthonormal,
     Persistent,
     RandomSphere,
+    Relabelled,
     SignalToNoise,
 )
 from sparsesim.generators.describe import _deciding, _rivals, cumulative_coherence, effective_rank
@@ -193,6 +195,16 @@ def test_a_lasting_feature_is_no_deviation():
     loose = FeatureSpec(4, Bernoulli(EqualRates(12, 0.1)), RandomSphere(), HalfNormal()).build(np.random.default_rng(0))
     assert facts["estimated"]["realised_mean_l0"] > 3 * loose.describe()["estimated"]["realised_mean_l0"]
     assert abs(facts["realised_mean_l0"] - 1.2) < 6 * facts["estimated"]["realised_mean_l0"]
+
+
+@pytest.mark.parametrize("kind", ["forest", "relabelled"])
+def test_a_law_built_on_a_lasting_one_is_no_deviation(kind):
+    base = Persistent(EqualRates(6, 0.2), 0.98)
+    law = ForestOver(base, (0, 1), (0.9, 0.9)) if kind == "forest" else Relabelled(base, (5, 4, 3, 2, 1, 0))
+    facts = FeatureSpec(4, law, RandomSphere(), HalfNormal()).build(np.random.default_rng(0)).describe()
+    assert facts["realised_rate_max_abs_z"] < 5.0 and facts["realised_rate_tail"] > 1e-5
+    error = facts["estimated"]["realised_mean_l0"]
+    assert abs(facts["realised_mean_l0"] - facts["mean_l0"]) < 6 * error < 0.4  # 0.06, as of independent rows
 
 
 class Secret:

@@ -265,6 +265,12 @@ def test_coefficients_have_the_scale_and_mean_that_their_label_says():
             assert_mean((values - table.shift[label, feature]) ** 2, table.scale[label, feature] ** 2, tests=30)
 
 
+def test_segments_that_shift_coefficients_to_zero_are_named():
+    model = build(magnitude=Constant(1.0), segments=Segments(2, (1.0, 1.0), (-1.0, -1.0)))
+    with pytest.raises(ValueError, match=r"segments=Segments.* shift them to zero"):
+        model.sample(20, stream(0, Role.TRAIN))
+
+
 def test_one_segment_of_scale_one_changes_nothing():
     same = build(segments=Segments(1, (1.0, 1.0)))
     batch, bare = same.sample(50, stream(0, Role.TRAIN)), build().sample(50, stream(0, Role.TRAIN))
@@ -311,6 +317,13 @@ def test_a_signal_that_overflows_is_refused():
         (lambda: Interactions(1, 4), ValueError, r"order must lie in \[2, 3\]; got 4"),
         (lambda: Interactions(1, 2, 0.0), ValueError, "strength must not be 0"),
         (lambda: build(observation=(Interactions(67),)), ValueError, r"at most C\(m, order\)=C\(12, 2\)=66"),
+        (
+            lambda: Interactions(10, 3).realise(
+                np.broadcast_to(1.0, (4_000_000, 1)), lambda: 1.0, stream(0, Role.OBSERVATION)
+            ),
+            ValueError,
+            r"fewer than 2\^63 different sets; got C\(m, order\)=C\(4000000, 3\)",
+        ),
         (lambda: LeakyMixing(1), ValueError, r"layers must lie in \[2"),
         (lambda: LeakyMixing(2, 0.5), ValueError, r"condition must be finite and lie in \[1"),
         (lambda: LeakyMixing(2, 2.0, 0.0), ValueError, r"slope must be finite and lie in \(0, 1\]"),

@@ -12,16 +12,24 @@ import pytest
 from scipy.sparse import csr_array
 
 import sparsesim.solvers
+from sparsesim.solvers.alternating import SignedDescent
 from sparsesim.solvers.base import Solver
 from sparsesim.solvers.baselines import IndependentComponents, PrincipalComponents, RandomDictionary
+from sparsesim.solvers.clustering import KMeans
 from sparsesim.solvers.convex import Lasso
+from sparsesim.solvers.factorisation import NonNegativeFactorisation, SemiNonNegativeFactorisation
+from sparsesim.solvers.itda import ITDA
 from sparsesim.solvers.learn import KSVD, MethodOfOptimalDirections
+from sparsesim.solvers.masked import MaskedSparseCoding
 from sparsesim.solvers.neural.batch_topk import BatchTopK
 from sparsesim.solvers.neural.relu_l1 import ReLUL1
 from sparsesim.solvers.neural.topk import TopK
 from sparsesim.solvers.neural.train import Training
 from sparsesim.solvers.neural.vae import GaussianVAE
+from sparsesim.solvers.online import OnlineDictionaryLearning
 from sparsesim.solvers.pursuit import MatchingPursuit, OrthogonalMatchingPursuit
+from sparsesim.solvers.recursive import RecursiveLeastSquares
+from sparsesim.solvers.thresholding import CorrelationThreshold
 from sparsesim.testing import CHECKS, check_solver
 
 SHORT = Training(steps=150, batch_size=64)
@@ -34,6 +42,14 @@ SOLVERS: list[Solver] = [
     MethodOfOptimalDirections(12, Lasso(0.1), iterations=3),
     KSVD(12, OrthogonalMatchingPursuit(2), iterations=5),
     KSVD(12, MatchingPursuit(2), iterations=5),
+    OnlineDictionaryLearning(12, OrthogonalMatchingPursuit(2), passes=2, batch_size=50),
+    RecursiveLeastSquares(12, OrthogonalMatchingPursuit(2), passes=2, batch_size=50),
+    SignedDescent(12, CorrelationThreshold(0.5, refit=True), iterations=5),
+    MaskedSparseCoding(12, 2, epochs=5),
+    ITDA(12, 2),
+    NonNegativeFactorisation(6, iterations=5),
+    SemiNonNegativeFactorisation(6, iterations=5),
+    KMeans(12, iterations=10),
     ReLUL1(12, training=SHORT),
     TopK(12, 3, training=SHORT),
     BatchTopK(12, 3, training=SHORT),

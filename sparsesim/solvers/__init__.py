@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 from sparsesim._lazy import lazy
 
 if TYPE_CHECKING:
+    from sparsesim.solvers.active_set import ElasticNet as ElasticNet
+    from sparsesim.solvers.active_set import NonNegativeLeastSquares as NonNegativeLeastSquares
+    from sparsesim.solvers.active_set import ReweightedLasso as ReweightedLasso
+    from sparsesim.solvers.alternating import SignedDescent as SignedDescent
     from sparsesim.solvers.base import Encoder as Encoder
     from sparsesim.solvers.base import FittedDictionary as FittedDictionary
     from sparsesim.solvers.base import Solver as Solver
@@ -17,35 +21,63 @@ if TYPE_CHECKING:
     from sparsesim.solvers.baselines import LinearProjection as LinearProjection
     from sparsesim.solvers.baselines import PrincipalComponents as PrincipalComponents
     from sparsesim.solvers.baselines import RandomDictionary as RandomDictionary
+    from sparsesim.solvers.clustering import KMeans as KMeans
+    from sparsesim.solvers.clustering import NearestCentroid as NearestCentroid
     from sparsesim.solvers.convex import Lasso as Lasso
     from sparsesim.solvers.convex import duality_gap as duality_gap
     from sparsesim.solvers.convex import kkt_residual as kkt_residual
+    from sparsesim.solvers.factorisation import NonNegativeFactorisation as NonNegativeFactorisation
+    from sparsesim.solvers.factorisation import SemiNonNegativeFactorisation as SemiNonNegativeFactorisation
+    from sparsesim.solvers.group_lasso import GroupLasso as GroupLasso
+    from sparsesim.solvers.group_lasso import TreeLasso as TreeLasso
+    from sparsesim.solvers.homotopy import BasisPursuit as BasisPursuit
+    from sparsesim.solvers.homotopy import Homotopy as Homotopy
+    from sparsesim.solvers.homotopy import LassoPath as LassoPath
+    from sparsesim.solvers.homotopy import basis_pursuit_gap as basis_pursuit_gap
+    from sparsesim.solvers.homotopy import lasso_path as lasso_path
+    from sparsesim.solvers.itda import ITDA as ITDA
+    from sparsesim.solvers.itda import shared_atoms as shared_atoms
     from sparsesim.solvers.learn import KSVD as KSVD
     from sparsesim.solvers.learn import MethodOfOptimalDirections as MethodOfOptimalDirections
     from sparsesim.solvers.least_squares import SupportLeastSquares as SupportLeastSquares
     from sparsesim.solvers.least_squares import least_squares_on_support as least_squares_on_support
+    from sparsesim.solvers.masked import MaskedSparseCoding as MaskedSparseCoding
     from sparsesim.solvers.neural.batch_topk import BatchTopK as BatchTopK
     from sparsesim.solvers.neural.relu_l1 import ReLUL1 as ReLUL1
     from sparsesim.solvers.neural.topk import TopK as TopK
     from sparsesim.solvers.neural.train import Training as Training
     from sparsesim.solvers.neural.vae import GaussianVAE as GaussianVAE
+    from sparsesim.solvers.online import OnlineDictionaryLearning as OnlineDictionaryLearning
+    from sparsesim.solvers.proximal_gradient import FISTA as FISTA
     from sparsesim.solvers.pursuit import MatchingPursuit as MatchingPursuit
     from sparsesim.solvers.pursuit import OrthogonalMatchingPursuit as OrthogonalMatchingPursuit
     from sparsesim.solvers.pursuit import orthogonal_matching_pursuit as orthogonal_matching_pursuit
+    from sparsesim.solvers.recursive import RecursiveLeastSquares as RecursiveLeastSquares
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        "active_set": ("ElasticNet", "NonNegativeLeastSquares", "ReweightedLasso"),
+        "alternating": ("SignedDescent",),
         "base": ("Encoder", "FittedDictionary", "Solver", "Status", "StreamSolver", "unit_dictionary"),
         "baselines": ("IndependentComponents", "LinearProjection", "PrincipalComponents", "RandomDictionary"),
+        "clustering": ("KMeans", "NearestCentroid"),
         "convex": ("Lasso", "duality_gap", "kkt_residual"),
+        "factorisation": ("NonNegativeFactorisation", "SemiNonNegativeFactorisation"),
+        "group_lasso": ("GroupLasso", "TreeLasso"),
+        "homotopy": ("BasisPursuit", "Homotopy", "LassoPath", "basis_pursuit_gap", "lasso_path"),
+        "itda": ("ITDA", "shared_atoms"),
         "learn": ("KSVD", "MethodOfOptimalDirections"),
         "least_squares": ("SupportLeastSquares", "least_squares_on_support"),
+        "masked": ("MaskedSparseCoding",),
         "neural.batch_topk": ("BatchTopK",),
         "neural.relu_l1": ("ReLUL1",),
         "neural.topk": ("TopK",),
         "neural.train": ("Training",),
         "neural.vae": ("GaussianVAE",),
+        "online": ("OnlineDictionaryLearning",),
+        "proximal_gradient": ("FISTA",),
         "pursuit": ("MatchingPursuit", "OrthogonalMatchingPursuit", "orthogonal_matching_pursuit"),
+        "recursive": ("RecursiveLeastSquares",),
     },
 )

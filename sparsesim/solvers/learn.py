@@ -52,16 +52,26 @@ def _check(solver: _Alternation) -> None:
 
 def _learn(solver: _Alternation, x: FloatArray, rng: Rng, update: Update) -> FittedDictionary:
     """Return the dictionary of lowest training error among those visited; `update` sees samples of magnitude 1."""
+    samples, scale, bias, variance = prepare(x, centre=solver.centre)
+    best, progress, replaced, status = _alternate(solver, samples, scale, rng, update)
+    fvu = tuple(error / variance if variance > 0 else float("nan") for error in progress.errors)
+    return unit_dictionary(best.atoms, bias, solver.encoder, status, {"fvu": fvu, "replaced": tuple(replaced)})
+
+
+def prepare(x: FloatArray, *, centre: bool) -> tuple[FloatArray, float, FloatArray, float]:
+    """Return the samples less the bias in float64, their magnitude, the bias, and their variance over magnitude**2.
+
+    The magnitude is a power of two, so that dividing by it is exact; the variance is summed over samples, about the
+    mean whether ``centre`` makes it the bias or not.
+    """
     samples = check_samples(x).astype(np.float64)
     exponent = int(np.frexp(np.abs(samples).max())[1])
     scale = float(np.ldexp(1.0, min(max(exponent, -1021), 1023)))  # it and its inverse are finite
     mean = scale * (samples / scale).mean(axis=0)
-    bias = mean if solver.centre else np.zeros(samples.shape[1])
+    bias = mean if centre else np.zeros(samples.shape[1])
     variance = float(np.square((samples - mean) / scale).sum())
     samples -= bias
-    best, progress, replaced, status = _alternate(solver, samples, scale, rng, update)
-    fvu = tuple(error / variance if variance > 0 else float("nan") for error in progress.errors)
-    return unit_dictionary(best.atoms, bias, solver.encoder, status, {"fvu": fvu, "replaced": tuple(replaced)})
+    return samples, scale, bias, variance
 
 
 def _alternate(
@@ -160,9 +170,18 @@ def replace_idle(
     ``max_coherence`` (|cosine| where codes are signed; under non-negative codes opposite atoms are two features).
     Samples are drawn with probability proportional to their squared residual; random directions where none is left.
     """
-    idle = _idle(atoms, codes, max_coherence)
+    used = np.bincount(codes.indices[codes.data != 0], minlength=len(atoms))
+    idle = idle_atoms(atoms, used, max_coherence, signed=bool(codes.data.min(initial=0.0) < 0))
+    return replace_atoms(atoms, idle, residual, rng), len(idle)
+
+
+def replace_atoms(atoms: FloatArray, idle: IntArray, residual: FloatArray, rng: Rng) -> FloatArray:
+    """Return the atoms, the ``idle`` ones replaced by residuals drawn with probability proportional to their square.
+
+    Random directions stand in where there are fewer residuals than idle atoms.
+    """
     if not len(idle):
-        return atoms, 0
+        return atoms
     atoms = atoms.copy()
     atoms[idle] = _sphere(len(idle), atoms.shape[1], rng)
     energy = np.square(residual).sum(axis=1)
@@ -171,13 +190,13 @@ def replace_idle(
     if count:
         rows = rng.choice(len(energy), size=count, replace=False, p=energy / energy.sum())
         atoms[idle[:count]] = unit_rows(residual[rows])[0]
-    return atoms, len(idle)
+    return atoms
 
 
-def _idle(atoms: FloatArray, codes: Codes, max_coherence: float) -> IntArray:
-    used = np.bincount(codes.indices[codes.data != 0], minlength=len(atoms))
+def idle_atoms(atoms: FloatArray, used: FloatArray | IntArray, max_coherence: float, *, signed: bool) -> IntArray:
+    """Return the indices of atoms that are zero, unused (``used (p,)`` is 0) or the duplicate of one used as much."""
     cosines = np.clip(atoms @ atoms.T, -1.0, 1.0)  # equal atoms may be above by rounding
-    if codes.data.min(initial=0.0) < 0:
+    if signed:
         cosines = np.abs(cosines)
     idle = (used == 0) | ~atoms.any(axis=1)
     for first, second in np.argwhere(np.triu(cosines, 1) > max_coherence):

@@ -7,6 +7,7 @@ at most k features are active, none above 1 in size, the crosstalk on a feature 
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -72,3 +73,26 @@ def sufficient_dimension(n: int, k: int, error: float) -> int:
         middle = (low + high) // 2
         low, high = (middle, high) if expected_close_pairs(n, middle, cosine) >= 1.0 else (low, middle)
     return high
+
+
+def bits_to_compute(features: int, outputs: int, arity: int = 2) -> float:
+    """Return log2 of how many ordered lists of ``outputs`` distinct ANDs of ``arity`` of the ``features`` there are.
+
+    A family of models that can compute any such list has a different setting of its parameters for each, since the
+    lists are different functions: at b bits a parameter it has at least 1/b times as many parameters, of order
+    ``outputs * log(features)``. Representing the answers takes only the dimensions of `sufficient_dimension`.
+
+    References
+    ----------
+    The counting argument of Adler and Shavit (2024), "On the complexity of neural computation in superposition",
+    arXiv:2409.15318; with its constant here.
+    """
+    m, many, few = count("features", features, 1), count("outputs", outputs, 1), count("arity", arity, 1)
+    if few > m:
+        raise ValueError(f"arity must be at most features={m}; got {few}.")
+    tuples = math.comb(m, few)
+    if many > tuples:
+        raise ValueError(f"outputs must be at most the {tuples} distinct ANDs; got {many}.")
+    if tuples.bit_length() > 1000:
+        raise ValueError(f"arity={few} of features={m} leaves the range of floating point. Use a smaller arity.")
+    return float(np.log2(float(tuples) - np.arange(many)).sum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from theory.frames import identity_hadamard, paley_etf
-from theory.storage import necessary_dimension, sufficient_dimension, worst_crosstalk
+from theory.storage import bits_to_compute, necessary_dimension, sufficient_dimension, worst_crosstalk
 
 
 @st.composite
@@ -110,6 +111,9 @@ def test_the_smallest_errors_need_a_dimension_a_feature():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
+        (lambda: bits_to_compute(3, 4), "distinct ANDs"),
+        (lambda: bits_to_compute(2, 1, 3), "arity"),
+        (lambda: bits_to_compute(5000, 1, 2500), "range"),
         (lambda: necessary_dimension(5, 5, 0.5), "1 <= k < n"),
         (lambda: sufficient_dimension(5, 2, 1.0), "error"),
         (lambda: worst_crosstalk(np.full((3, 3), np.nan), np.eye(3), 1), "finite"),
@@ -120,3 +124,18 @@ def test_the_smallest_errors_need_a_dimension_a_feature():
 def test_what_is_outside_the_result_is_refused_by_name(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+@pytest.mark.parametrize(("features", "outputs", "arity"), [(4, 2, 2), (4, 3, 2), (5, 2, 3), (3, 3, 1)])
+def test_the_bits_to_compute_count_lists_that_are_different_functions(features, outputs, arity):
+    inputs = np.array(list(itertools.product((0, 1), repeat=features)))
+    ands = [inputs[:, chosen].all(1).tobytes() for chosen in map(list, itertools.combinations(range(features), arity))]
+    tables = set(itertools.permutations(ands, outputs))
+    assert len(set(ands)) == len(ands)
+    assert bits_to_compute(features, outputs, arity) == pytest.approx(math.log2(len(tables)), abs=1e-10)
+
+
+def test_the_bits_to_compute_grow_by_the_logarithm_of_what_each_output_may_be():
+    # log2 C(m, 2) bits an output while few of the possible ones are asked for: relative error outputs / C(m, 2).
+    assert bits_to_compute(1000, 100) == pytest.approx(100 * math.log2(math.comb(1000, 2)), rel=1e-4)
+    assert bits_to_compute(20, math.comb(20, 2)) == pytest.approx(math.log2(math.factorial(190)), rel=1e-12)

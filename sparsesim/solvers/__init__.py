@@ -21,13 +21,17 @@ if TYPE_CHECKING:
     from sparsesim.solvers.baselines import LinearProjection as LinearProjection
     from sparsesim.solvers.baselines import PrincipalComponents as PrincipalComponents
     from sparsesim.solvers.baselines import RandomDictionary as RandomDictionary
+    from sparsesim.solvers.beam import BeamPursuit as BeamPursuit
     from sparsesim.solvers.clustering import KMeans as KMeans
     from sparsesim.solvers.clustering import NearestCentroid as NearestCentroid
     from sparsesim.solvers.convex import Lasso as Lasso
     from sparsesim.solvers.convex import duality_gap as duality_gap
     from sparsesim.solvers.convex import kkt_residual as kkt_residual
+    from sparsesim.solvers.exhaustive import CertifiedCodes as CertifiedCodes
+    from sparsesim.solvers.exhaustive import ExhaustiveSearch as ExhaustiveSearch
     from sparsesim.solvers.factorisation import NonNegativeFactorisation as NonNegativeFactorisation
     from sparsesim.solvers.factorisation import SemiNonNegativeFactorisation as SemiNonNegativeFactorisation
+    from sparsesim.solvers.gradient_pursuit import GradientPursuit as GradientPursuit
     from sparsesim.solvers.group_lasso import GroupLasso as GroupLasso
     from sparsesim.solvers.group_lasso import TreeLasso as TreeLasso
     from sparsesim.solvers.homotopy import BasisPursuit as BasisPursuit
@@ -53,6 +57,13 @@ if TYPE_CHECKING:
     from sparsesim.solvers.pursuit import OrthogonalMatchingPursuit as OrthogonalMatchingPursuit
     from sparsesim.solvers.pursuit import orthogonal_matching_pursuit as orthogonal_matching_pursuit
     from sparsesim.solvers.recursive import RecursiveLeastSquares as RecursiveLeastSquares
+    from sparsesim.solvers.stagewise import StagewisePursuit as StagewisePursuit
+    from sparsesim.solvers.subspace import CoSaMP as CoSaMP
+    from sparsesim.solvers.subspace import SubspacePursuit as SubspacePursuit
+    from sparsesim.solvers.thresholding import CorrelationThreshold as CorrelationThreshold
+    from sparsesim.solvers.thresholding import CorrelationTopK as CorrelationTopK
+    from sparsesim.solvers.thresholding import HardThresholdingPursuit as HardThresholdingPursuit
+    from sparsesim.solvers.thresholding import IterativeHardThresholding as IterativeHardThresholding
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -61,9 +72,12 @@ __getattr__, __dir__ = lazy(
         "alternating": ("SignedDescent",),
         "base": ("Encoder", "FittedDictionary", "Solver", "Status", "StreamSolver", "unit_dictionary"),
         "baselines": ("IndependentComponents", "LinearProjection", "PrincipalComponents", "RandomDictionary"),
+        "beam": ("BeamPursuit",),
         "clustering": ("KMeans", "NearestCentroid"),
         "convex": ("Lasso", "duality_gap", "kkt_residual"),
+        "exhaustive": ("CertifiedCodes", "ExhaustiveSearch"),
         "factorisation": ("NonNegativeFactorisation", "SemiNonNegativeFactorisation"),
+        "gradient_pursuit": ("GradientPursuit",),
         "group_lasso": ("GroupLasso", "TreeLasso"),
         "homotopy": ("BasisPursuit", "Homotopy", "LassoPath", "basis_pursuit_gap", "lasso_path"),
         "itda": ("ITDA", "shared_atoms"),
@@ -79,5 +93,13 @@ __getattr__, __dir__ = lazy(
         "proximal_gradient": ("FISTA",),
         "pursuit": ("MatchingPursuit", "OrthogonalMatchingPursuit", "orthogonal_matching_pursuit"),
         "recursive": ("RecursiveLeastSquares",),
+        "stagewise": ("StagewisePursuit",),
+        "subspace": ("CoSaMP", "SubspacePursuit"),
+        "thresholding": (
+            "CorrelationThreshold",
+            "CorrelationTopK",
+            "HardThresholdingPursuit",
+            "IterativeHardThresholding",
+        ),
     },
 )

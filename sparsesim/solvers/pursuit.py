@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, NamedTuple, TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
 
 from sparsesim._arrays import Codes, FloatArray, IntArray, check_int, check_real
-from sparsesim.kernels.non_negative import non_negative_pursuit_
-from sparsesim.kernels.pursuit import ROUNDING, correlate, matching_pursuit, orthogonal_pursuit, room, rows_of
+from sparsesim.kernels.paths import search_
+from sparsesim.kernels.pursuit import ROUNDING, correlate, matching_pursuit, orthogonal_pursuit, room, rows_of, stored
+from sparsesim.solvers.blocks import row_blocks, row_scale
 
 UNIT = 1e-4  # float32 rows of d <= 1e6 normalised in float32 are within 1e-4 of unit norm
-BLOCK_ENTRIES = 2**22  # correlations held at a time by the non-negative form
+BLOCK_ENTRIES = 2**19  # correlations held at a time: they stay in cache
+
+Parts: TypeAlias = tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]  # data, indices, indptr
+
+
+class Block(NamedTuple):
+    """Rows ``x (b, d)`` of largest magnitude 1 in float64, ``alpha = x @ atoms.T (b, p)``, and what they share.
+
+    ``rows`` are their places among all samples and ``scale (b, 1)`` their magnitudes; ``dictionary`` is the atoms,
+    their transpose and their Gram matrix, which is empty where it is too large to store; ``floor`` is the correlation
+    that is not told from rounding in the precision of the samples, as a fraction of ||x||.
+    """
+
+    rows: slice
+    x: FloatArray
+    alpha: FloatArray
+    scale: FloatArray
+    dictionary: tuple[FloatArray, FloatArray, FloatArray]
+    floor: float
 
 
 def checked(x: FloatArray, atoms: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -58,7 +78,7 @@ def orthogonal_matching_pursuit(
 
     With ``non_negative`` a step chooses the atom of largest positive correlation, ends when there is none, and solves
     non-negative least squares on all chosen atoms. A chosen atom whose coefficient falls to zero counts as a step and
-    may come back into use; only positive coefficients are returned.
+    may come back into use; only positive coefficients are returned. This form is computed in float64 throughout.
 
     Parameters
     ----------
@@ -79,8 +99,9 @@ def orthogonal_matching_pursuit(
     x, atoms = checked(x, atoms)
     check_real("tolerance", tolerance, 0.0, 1.0)
     steps = _steps(k, len(x), atoms)
-    pursue = _non_negative if non_negative else orthogonal_pursuit
-    data, indices, indptr = pursue(x, atoms, steps, float(tolerance)) if len(x) else _nothing(x.dtype)
+    if non_negative:
+        return _non_negative(x, atoms, steps, float(tolerance))
+    data, indices, indptr = orthogonal_pursuit(x, atoms, steps, float(tolerance)) if len(x) else _nothing(x.dtype)
     codes = Codes((data, indices, indptr), shape=(len(x), len(atoms)))
     codes.sort_indices()
     return codes
@@ -99,27 +120,54 @@ def _steps(k: int | IntArray, n: int, atoms: FloatArray) -> IntArray:
     return np.full(n, check_int("k", k, 0, most, high_name="min(p, d)"), dtype=np.int64)
 
 
-def _nothing(dtype: np.dtype[Any]) -> tuple[FloatArray, IntArray, IntArray]:
+def _nothing(dtype: np.dtype[Any]) -> Parts:
     return np.empty(0, dtype), np.empty(0, np.int32), np.zeros(1, np.int64)
 
 
-def _non_negative(
-    x: FloatArray, atoms: FloatArray, k: IntArray, tolerance: float
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
-    """Return ``data, indices, indptr`` of the non-negative form, for rows scaled to largest magnitude 1."""
-    start, (indices, data, count) = room(k, x.dtype)
-    scale = np.abs(x).max(axis=1, keepdims=True)
-    scale[scale == 0] = 1
-    limit = (ROUNDING * float(np.finfo(x.dtype).eps), tolerance)
-    size = max(1, BLOCK_ENTRIES // len(atoms))
-    for low in range(0, len(x), size):
-        rows = slice(low, low + size)
-        block = x[rows] / scale[rows]
-        out = (start[:-1][rows], indices, data, count[rows])
-        non_negative_pursuit_(block, atoms, correlate(block, atoms), k[rows], limit, out)
-    data, indices, indptr = rows_of(start, count, indices, data)
-    data *= np.repeat(scale[:, 0], count)
-    return data, indices, indptr
+def in_blocks(x: FloatArray, atoms: FloatArray, code: Callable[[Block], Parts]) -> Codes:
+    """Return the codes ``(n, p)`` that ``code`` finds for rows of largest magnitude 1, in float64, a block at a time.
+
+    ``x`` and ``atoms`` are `checked`; what comes back is in the units and the precision of ``x``. Each row is coded
+    from the same bits whatever the rows beside it.
+    """
+    wide, parts = atoms.astype(np.float64, copy=False), [_nothing(np.dtype(np.float64))]
+    dictionary = stored(wide, len(wide)) if len(x) else (wide, wide.T, wide[:0])
+    floor = ROUNDING * float(np.finfo(x.dtype).eps)
+    for rows in row_blocks(len(x), BLOCK_ENTRIES, len(atoms)):
+        block = x[rows].astype(np.float64)
+        scale = row_scale(block)
+        block /= scale
+        data, indices, indptr = code(Block(rows, block, correlate(block, wide), scale, dictionary, floor))
+        parts.append((data * np.repeat(scale[:, 0], np.diff(indptr)), indices, indptr))
+    limits = np.concatenate([[0], np.cumsum(np.concatenate([np.diff(part[2]) for part in parts]))])
+    data, indices = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
+    codes = Codes((data.astype(x.dtype), indices, limits), shape=(len(x), len(atoms)))
+    codes.sort_indices()
+    return codes
+
+
+def placed(
+    block: Block, places: IntArray, fill: Callable[[tuple[npt.NDArray[Any], ...]], None], held: IntArray | None = None
+) -> Parts:
+    """Return the codes that ``fill`` writes, with at most ``places`` entries a row; ``held`` are given supports."""
+    start, (indices, data, count) = room(places, block.x.dtype)
+    if held is not None:
+        indices[:] = held
+    fill((start[:-1], indices, data, count))
+    return rows_of(start, count, indices, data)
+
+
+def same_k(k: int, atoms: FloatArray, rows: int) -> IntArray:
+    """Return ``k`` for each of ``rows`` rows; raises ValueError where it exceeds min(p, d)."""
+    return np.full(rows, check_int("k", k, 1, min(atoms.shape), high_name="min(p, d)"), dtype=np.int64)
+
+
+def _non_negative(x: FloatArray, atoms: FloatArray, k: IntArray, tolerance: float) -> Codes:
+    def code(block: Block) -> Parts:
+        limit, own = (block.floor, tolerance, True), k[block.rows]
+        return placed(block, own, lambda out: search_(block.x, block.alpha, block.dictionary, own, (1, 1), limit, out))
+
+    return in_blocks(x, atoms, code)
 
 
 @final

@@ -1,0 +1,277 @@
+"""Sparse codes by gradient steps alone, without a linear system: iterative hard thresholding and gradient pursuit.
+
+``dictionary`` is atoms (p, d), their transpose and their Gram matrix (empty where it is too large to store: then
+correlations are those of a residual). ``alpha`` is A x. The module stands alone: a compiled function that is cached is
+not renewed when a function it calls changes in another file.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit, prange
+
+CHUNK = 16  # rows that share one set of work arrays
+SHRINK = 2.0  # a normalised step that is too long is divided by this
+SAFETY = 0.99  # and must stay below this fraction of the longest step along which the error cannot rise
+EPSILON = 2.0**-52
+
+
+@njit(cache=True, fastmath={"contract"})
+def _subtract_(out: Any, weights: Any, rows: Any, places: Any, count: int) -> None:
+    """Subtract ``weights[t] * rows[places[t]]`` for t < ``count``, two rows a pass."""
+    pairs = count - count % 2
+    for t in range(0, pairs, 2):
+        w0, w1, r0, r1 = weights[t], weights[t + 1], rows[places[t]], rows[places[t + 1]]
+        for column in range(len(out)):
+            value = out[column] - w0 * r0[column]
+            value -= w1 * r1[column]
+            out[column] = value
+    for t in range(pairs, count):
+        weight, row = weights[t], rows[places[t]]
+        for column in range(len(out)):
+            out[column] -= weight * row[column]
+
+
+@njit(cache=True)
+def _correlations_(x: Any, alpha: Any, dictionary: Any, chosen: Any, values: Any, size: int, out: Any) -> None:
+    """Write A (x - values A_S), the correlations ``(p,)`` with the residual."""
+    atoms, atoms_t, gram = dictionary
+    if len(gram):
+        out[:] = alpha
+        _subtract_(out, values, gram, chosen, size)
+        return
+    residual = x.copy()
+    _subtract_(residual, values, atoms, chosen, size)
+    out[:] = 0.0
+    _subtract_(out, -residual, atoms_t, np.arange(len(x)), len(x))
+
+
+@njit(cache=True)
+def _energy(dictionary: Any, chosen: Any, values: Any, size: int) -> float:
+    """Return ||values A_S||^2."""
+    atoms, _, gram = dictionary
+    total = 0.0
+    if len(gram):
+        for i in range(size):
+            cross = 0.5 * gram[chosen[i], chosen[i]] * values[i]
+            for j in range(i):
+                cross += gram[chosen[i], chosen[j]] * values[j]
+            total += 2.0 * values[i] * cross
+        return max(total, 0.0)
+    image = np.zeros(atoms.shape[1])
+    _subtract_(image, values, atoms, chosen, size)
+    return float(np.sum(image**2))
+
+
+@njit(cache=True)
+def _top_(score: Any, k: int, floor: float, non_negative: bool, out: Any) -> int:
+    """Write, ascending, the ``k`` atoms of largest score above ``floor``; return how many. The lowest index wins."""
+    size, ranks = 0, np.empty(max(k, 1))
+    for atom in range(len(score)):
+        value = score[atom] if non_negative else abs(score[atom])
+        if value > floor and (size < k or value > ranks[size - 1]):
+            place = min(size, k - 1)
+            while place > 0 and ranks[place - 1] < value:
+                ranks[place], out[place] = ranks[place - 1], out[place - 1]
+                place -= 1
+            ranks[place], out[place] = value, atom
+            size = min(size + 1, k)
+    out[:size].sort()
+    return size
+
+
+@njit(cache=True)
+def _move_(problem: Any, dictionary: Any, now: Any, slope: Any, step: float, score: Any, fresh: Any) -> Any:
+    """Write the step from ``now`` cut to k atoms into ``fresh``; return its size, and its change (size, energy, norm).
+
+    The change is left behind the new atoms in ``fresh``, which holds places for 3k.
+    """
+    k, floor, non_negative = problem
+    chosen, values, size = now
+    atoms, amounts = fresh
+    for column in range(len(score)):  # a correlation that is not told from zero moves nothing
+        score[column] = step * slope[column] if abs(slope[column]) > floor else 0.0
+    for i in range(size):
+        score[chosen[i]] += values[i]
+    count = _top_(score, k, 0.0, non_negative, atoms)
+    for i in range(count):
+        amounts[i] = score[atoms[i]]
+        atoms[count + i], amounts[count + i] = atoms[i], amounts[i]
+    total, norm = count, 0.0
+    for i in range(size):
+        place = np.searchsorted(atoms[:count], chosen[i])
+        if place < count and atoms[place] == chosen[i]:
+            amounts[count + place] -= values[i]
+        else:
+            atoms[count + total], amounts[count + total] = chosen[i], -values[i]
+            total += 1
+    for i in range(total):
+        norm += amounts[count + i] ** 2
+    return count, _energy(dictionary, atoms[count:], amounts[count:], total), norm
+
+
+@njit(cache=True)
+def _normalised(dictionary: Any, slope: Any, chosen: Any, size: int, floor: float, spare: Any) -> float:
+    """Return the step of least error along the gradient on the chosen atoms, 1 where that gradient is zero."""
+    norm = 0.0
+    for i in range(size):
+        spare[i] = slope[chosen[i]] if abs(slope[chosen[i]]) > floor else 0.0
+        norm += spare[i] ** 2
+    energy = _energy(dictionary, chosen, spare, size)
+    return norm / energy if energy > 0 else 1.0
+
+
+@njit(cache=True)
+def _hard_(x: Any, alpha: Any, dictionary: Any, k: int, limit: Any, options: Any, best: Any, work: Any) -> int:
+    """Take gradient steps cut to ``k`` atoms until they change nothing; leave the best codes seen in ``best``."""
+    energy, floor, tolerance, non_negative = limit
+    fixed, passes, precision = options
+    slope, score, values, atoms, amounts = work
+    chosen = best[0][:k].copy()
+    size = _top_(alpha, k, floor, non_negative, chosen)
+    values[:size], slope[:] = 0.0, alpha
+    problem, kept, least = (k, floor, non_negative), 0, energy
+    for _ in range(int(passes)):
+        step = fixed if fixed > 0 else _normalised(dictionary, slope, chosen, size, floor, amounts)
+        now = (chosen, values, size)
+        count, moved, norm = _move_(problem, dictionary, now, slope, step, score, (atoms, amounts))
+        while fixed <= 0 and not (count == size and np.array_equal(atoms[:count], chosen[:size])):
+            if step * moved <= SAFETY * norm:
+                break
+            step /= SHRINK
+            count, moved, norm = _move_(problem, dictionary, now, slope, step, score, (atoms, amounts))
+        size = count
+        chosen[:size], values[:size] = atoms[:size], amounts[:size]
+        _correlations_(x, alpha, dictionary, chosen, values, size, slope)
+        left, length = energy, 0.0
+        for i in range(size):
+            left -= values[i] * (alpha[chosen[i]] + slope[chosen[i]])
+            length += values[i] ** 2
+        if not left <= 4.0 * energy:  # it diverges, NaN included
+            break
+        if left <= least + EPSILON * energy:
+            kept, least = size, min(left, least)
+            best[0][:kept], best[1][:kept] = chosen[:size], values[:size]
+        if norm <= precision**2 * length or left <= tolerance**2 * energy * (tolerance > 0):
+            break
+    return kept
+
+
+@njit(cache=True)
+def _pursue_(x: Any, alpha: Any, dictionary: Any, k: int, limit: Any, best: Any, work: Any) -> int:
+    """Make ``k`` selections, each with the best step along the gradient on all atoms selected so far."""
+    energy, floor, tolerance, _ = limit
+    slope, direction = work[0], work[1]
+    chosen, values = best
+    size, left = 0, energy
+    slope[:] = alpha
+    for _ in range(k):
+        atom = int(np.argmax(np.abs(slope)))
+        if not abs(slope[atom]) > floor:
+            break
+        if not np.any(chosen[:size] == atom):
+            chosen[size], values[size] = atom, 0.0
+            size += 1
+        norm = 0.0
+        for i in range(size):
+            direction[i] = slope[chosen[i]]
+            norm += direction[i] ** 2
+        step = norm / _energy(dictionary, chosen, direction, size)
+        left -= step * norm
+        for i in range(size):
+            values[i] += step * direction[i]
+        if tolerance > 0 and left <= tolerance**2 * energy:
+            break
+        _correlations_(x, alpha, dictionary, chosen, values, size, slope)
+    return size
+
+
+@njit(cache=True)
+def _encode_chunk_(x: Any, alpha: Any, dictionary: Any, k: int, limit: Any, options: Any, start: Any, out: Any) -> None:
+    indices, data, count = out
+    p, (floor, tolerance, non_negative) = len(dictionary[0]), limit
+    most = min(k, p)
+    work = (np.empty(p), np.empty(p), np.empty(3 * most), np.empty(3 * most, np.int64), np.empty(3 * most))
+    best = (np.empty(most, np.int64), np.empty(most))
+    for row in range(len(x)):
+        energy = np.sum(x[row] ** 2)
+        own = (energy, floor * math.sqrt(energy), tolerance, non_negative)
+        if options[1] > 0:
+            size = _hard_(x[row], alpha[row], dictionary, k, own, options, best, work)
+        else:
+            size = _pursue_(x[row], alpha[row], dictionary, k, own, best, work)
+        for t in range(size):
+            if best[1][t] != 0:
+                place = start[row] + count[row]
+                indices[place], data[place] = best[0][t], best[1][t]
+                count[row] += 1
+
+
+@njit(cache=True, parallel=True)
+def _encode_all_(x: Any, alpha: Any, dictionary: Any, k: int, limit: Any, options: Any, out: Any) -> None:
+    start, indices, data, count = out
+    for chunk in prange((len(x) + CHUNK - 1) // CHUNK):
+        low, high = chunk * CHUNK, min((chunk + 1) * CHUNK, len(x))
+        own = (indices, data, count[low:high])
+        _encode_chunk_(x[low:high], alpha[low:high], dictionary, k, limit, options, start[low:high], own)
+
+
+@njit(cache=True)
+def _strongest_chunk_(alpha: Any, k: int, floor: Any, non_negative: bool, start: Any, out: Any) -> None:
+    indices, data, count = out
+    chosen = np.empty(k, np.int64)
+    for row in range(len(alpha)):
+        size = _top_(alpha[row], k, floor[row], non_negative, chosen)
+        for t in range(size):
+            indices[start[row] + t], data[start[row] + t] = chosen[t], alpha[row, chosen[t]]
+        count[row] = size
+
+
+@njit(cache=True, parallel=True)
+def _strongest_all_(alpha: Any, k: int, floor: Any, non_negative: bool, out: Any) -> None:
+    start, indices, data, count = out
+    for chunk in prange((len(alpha) + CHUNK - 1) // CHUNK):
+        low, high = chunk * CHUNK, min((chunk + 1) * CHUNK, len(alpha))
+        own = (indices, data, count[low:high])
+        _strongest_chunk_(alpha[low:high], k, floor[low:high], non_negative, start[low:high], own)
+
+
+def strongest_(
+    alpha: npt.NDArray[Any], k: int, floor: npt.NDArray[Any], non_negative: bool, out: tuple[npt.NDArray[Any], ...]
+) -> None:
+    """Fill ``out`` (start, indices, data, count) with the ``k`` largest entries of ``alpha (n, p)`` above ``floor``."""
+    _strongest_all_(alpha, k, floor, non_negative, out)
+
+
+def hard_thresholding_(
+    x: npt.NDArray[Any],
+    alpha: npt.NDArray[Any],
+    dictionary: tuple[npt.NDArray[Any], ...],
+    k: int,
+    limit: tuple[float, float, bool],
+    options: tuple[float, int, float],
+    out: tuple[npt.NDArray[Any], ...],
+) -> None:
+    """Fill ``out`` (start, indices, data, count) with iterative hard thresholding of ``x (n, d)`` to ``k`` atoms.
+
+    ``limit`` is the least correlation to go on with and the residual norm to stop at, as fractions of ||x||, and
+    whether codes are non-negative; ``options`` the step (0: normalised), the passes and the relative change to stop at.
+    """
+    step, passes, precision = options
+    _encode_all_(x, alpha, dictionary, k, limit, (float(step), float(passes), float(precision)), out)
+
+
+def gradient_pursuit_(
+    x: npt.NDArray[Any],
+    alpha: npt.NDArray[Any],
+    dictionary: tuple[npt.NDArray[Any], ...],
+    k: int,
+    limit: tuple[float, float, bool],
+    out: tuple[npt.NDArray[Any], ...],
+) -> None:
+    """Fill ``out`` (start, indices, data, count) with gradient pursuit of ``x (n, d)`` in ``k`` selections."""
+    _encode_all_(x, alpha, dictionary, k, limit, (0.0, 0.0, 0.0), out)

@@ -1,0 +1,334 @@
+"""Breadth-first search over supports that grow by one atom: matching pursuit along several paths at once.
+
+A path is a slot of the work arrays. Signed paths carry L with L L' = G_SS and z = L^-1 A_S x, so that an atom with
+correlation c and squared distance v from the span of the path explains c^2 / v more; non-negative ones carry G_SS,
+A_S x and their solution, from which Lawson and Hanson's method goes on. The module stands alone: a compiled function
+that is cached is not renewed when a function it calls changes in another file.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit, prange
+
+CHUNK = 16  # rows that share one set of work arrays
+DEPENDENT = 1e-10  # squared distance of a unit atom from the span of the others below which it counts as dependent
+SLOPE = 1e-13  # slopes of non-negative least squares below this fraction of ||x|| count as zero
+
+
+@njit(cache=True, fastmath={"contract"})
+def _subtract_(out: Any, weights: Any, rows: Any, places: Any, count: int) -> None:
+    """Subtract ``weights[t] * rows[places[t]]`` for t < ``count``, four rows a pass."""
+    quads = count - count % 4
+    for t in range(0, quads, 4):
+        w0, w1, w2, w3 = weights[t], weights[t + 1], weights[t + 2], weights[t + 3]
+        r0, r1, r2, r3 = rows[places[t]], rows[places[t + 1]], rows[places[t + 2]], rows[places[t + 3]]
+        for column in range(len(out)):
+            value = out[column] - w0 * r0[column]
+            value -= w1 * r1[column]
+            value -= w2 * r2[column]
+            value -= w3 * r3[column]
+            out[column] = value
+    for t in range(quads, count):
+        weight, row = weights[t], rows[places[t]]
+        for column in range(len(out)):
+            out[column] -= weight * row[column]
+
+
+@njit(cache=True)
+def _correlations_(x: Any, alpha: Any, dictionary: Any, chosen: Any, solution: Any, size: int, out: Any) -> None:
+    """Write A (x - solution A_S), the correlations ``(p,)`` with the residual."""
+    atoms, atoms_t, gram = dictionary
+    if len(gram):
+        out[:] = alpha
+        _subtract_(out, solution, gram, chosen, size)
+        return
+    residual = x.copy()
+    _subtract_(residual, solution, atoms, chosen, size)
+    out[:] = 0.0
+    _subtract_(out, -residual, atoms_t, np.arange(len(x)), len(x))
+
+
+@njit(cache=True)
+def _top_(score: Any, k: int, floor: float, non_negative: bool, out: Any) -> int:
+    """Write, ascending, the ``k`` atoms of largest score above ``floor``; return how many. The lowest index wins."""
+    size, ranks = 0, np.empty(max(k, 1))
+    for atom in range(len(score)):
+        value = score[atom] if non_negative else abs(score[atom])
+        if value > floor and (size < k or (k > 0 and value > ranks[size - 1])):
+            place = min(size, k - 1)
+            while place > 0 and ranks[place - 1] < value:
+                ranks[place], out[place] = ranks[place - 1], out[place - 1]
+                place -= 1
+            ranks[place], out[place] = value, atom
+            size = min(size + 1, k)
+    out[:size].sort()
+    return size
+
+
+@njit(cache=True)
+def _solve_(g: Any, b: Any, use: Any, size: int, factor: Any, out: Any) -> None:
+    """Write the solution of g[use][:, use] out[use] = b[use] by Cholesky; unused and dependent entries become zero."""
+    for i in range(size):
+        diagonal = g[i, i] if use[i] else 0.0
+        for j in range(i):
+            value = g[i, j] if use[i] and use[j] else 0.0
+            for t in range(j):
+                value -= factor[i, t] * factor[j, t]
+            factor[i, j] = value / factor[j, j] if factor[j, j] > 0 else 0.0
+            diagonal -= factor[i, j] ** 2
+        factor[i, i] = math.sqrt(diagonal) if diagonal > DEPENDENT else 0.0
+        if factor[i, i] == 0:
+            factor[i, :i] = 0
+        value = b[i]
+        for t in range(i):
+            value -= factor[i, t] * out[t]
+        out[i] = value / factor[i, i] if factor[i, i] > 0 else 0.0
+    for i in range(size - 1, -1, -1):
+        for t in range(i + 1, size):
+            out[i] -= factor[t, i] * out[t]
+        out[i] = out[i] / factor[i, i] if factor[i, i] > 0 else 0.0
+
+
+@njit(cache=True)
+def _descend_(g: Any, b: Any, size: int, entering: int, use: Any, factor: Any, trial: Any, solution: Any) -> bool:
+    """Let ``entering`` grow from zero until the least squares solution on the atoms in use is positive.
+
+    Returns False where rounding alone made ``entering`` look useful (it depends on those in use).
+    """
+    use[entering] = True
+    while True:
+        _solve_(g, b, use, size, factor, trial)
+        if solution[entering] == 0 and trial[entering] <= 0:
+            use[entering] = False
+            return False
+        step, leaving = 1.0, -1
+        for i in range(size):
+            if use[i] and trial[i] <= 0 and solution[i] <= step * (solution[i] - trial[i]):
+                step, leaving = solution[i] / (solution[i] - trial[i]), i
+        if leaving < 0:
+            solution[:size] = trial[:size]
+            return True
+        for i in range(size):
+            solution[i] += step * (trial[i] - solution[i])
+            if i == leaving or solution[i] <= 0:
+                use[i] = False
+                solution[i] = 0.0
+
+
+@njit(cache=True)
+def _least_squares_(g: Any, b: Any, size: int, floor: float, use: Any, factor: Any, trial: Any, solution: Any) -> None:
+    """Minimise c'gc/2 - b'c over c >= 0 from a feasible start (Lawson and Hanson), to slopes of at most ``floor``."""
+    for _ in range(3 * size + 3):  # each pass lowers the objective; the bound only guards against rounding
+        steepest, entering = floor, -1
+        for i in range(size):
+            slope = b[i]
+            for t in range(size):
+                slope -= g[i, t] * solution[t]
+            if not use[i] and slope > steepest:
+                steepest, entering = slope, i
+        if entering < 0 or not _descend_(g, b, size, entering, use, factor, trial, solution):
+            return
+
+
+@njit(cache=True)
+def _extend_(node: int, child: int, size: int, atom: int, slope: float, dictionary: Any, paths: Any) -> bool:
+    """Write the path ``node`` with ``atom`` added to ``child``, signed; return False if the atom depends on it."""
+    atoms, _, gram = dictionary
+    chosen, _, factor, z, _, explained, _ = paths
+    pivot = np.sum(atoms[atom] ** 2)
+    row, old = factor[child, size], factor[node]
+    for t in range(size):
+        value = gram[atom, chosen[node, t]] if len(gram) else np.sum(atoms[atom] * atoms[chosen[node, t]])
+        for s in range(t):
+            value -= row[s] * old[t, s]
+        row[t] = value / old[t, t]
+        pivot -= row[t] ** 2
+    if not pivot >= DEPENDENT:
+        return False
+    row[size] = math.sqrt(pivot)
+    for t in range(size):
+        factor[child, t, : t + 1] = old[t, : t + 1]
+        z[child, t], chosen[child, t] = z[node, t], chosen[node, t]
+    z[child, size], chosen[child, size] = slope / row[size], atom
+    explained[child] = explained[node] + z[child, size] ** 2
+    return True
+
+
+@njit(cache=True)
+def _extend_non_negative_(
+    node: int, child: int, size: int, atom: int, alpha: float, norm: float, dictionary: Any, paths: Any
+) -> None:
+    """Write the path ``node`` with ``atom`` added to ``child``, solved by non-negative least squares."""
+    atoms, _, gram = dictionary
+    chosen, solution, system, b, use, explained, spare = paths
+    for t in range(size):
+        value = gram[atom, chosen[node, t]] if len(gram) else np.sum(atoms[atom] * atoms[chosen[node, t]])
+        system[child, size, t] = system[child, t, size] = value
+        system[child, t, :size] = system[node, t, :size]
+        chosen[child, t], b[child, t] = chosen[node, t], b[node, t]
+        solution[child, t], use[child, t] = solution[node, t], use[node, t]
+    chosen[child, size], b[child, size] = atom, alpha
+    system[child, size, size] = np.sum(atoms[atom] ** 2)
+    solution[child, size], use[child, size] = 0.0, False
+    factor, trial = spare
+    _least_squares_(system[child], b[child], size + 1, SLOPE * norm, use[child], factor, trial, solution[child])
+    total = 0.0
+    for t in range(size + 1):
+        total += b[child, t] * solution[child, t]
+    explained[child] = total
+
+
+@njit(cache=True)
+def _back_substitute_(factor: Any, z: Any, size: int, out: Any) -> None:
+    for i in range(size - 1, -1, -1):
+        value = z[i]
+        for t in range(i + 1, size):
+            value -= factor[t, i] * out[t]
+        out[i] = value / factor[i, i]
+
+
+@njit(cache=True)
+def _known(chosen: Any, slots: Any, node: int, atom: int, size: int) -> bool:
+    """Return whether one of ``slots`` holds the atoms of ``node`` and ``atom`` already, in any order."""
+    for other in slots:
+        same = np.any(chosen[other, : size + 1] == atom)
+        for t in range(size):
+            same = same and np.any(chosen[other, : size + 1] == chosen[node, t])
+        if same:
+            return True
+    return False
+
+
+@njit(cache=True)
+def _keep_(slots: Any, width: int, count: int, explained: Any) -> int:
+    """Let the path in the spare (last) slot into the ordered children if it is good enough; return their number."""
+    child = slots[2 * width]
+    if count == width and not explained[child] > explained[slots[2 * width - 1]]:
+        return count
+    place = width + min(count, width - 1)
+    slots[2 * width] = slots[place]
+    while place > width and explained[slots[place - 1]] < explained[child]:
+        slots[place] = slots[place - 1]
+        place -= 1
+    slots[place] = child
+    return min(count + 1, width)
+
+
+@njit(cache=True)
+def _leaf_(paths: Any, node: int, size: int, best: Any) -> None:
+    """Remember the path ``node`` if it explains more than what is remembered."""
+    places, values, record = best
+    if paths[5][node] > record[0]:
+        record[0], record[1] = paths[5][node], size
+        places[:size], values[:size] = paths[0][node, :size], paths[1][node, :size]
+
+
+@njit(cache=True)
+def _grow_(
+    problem: Any, dictionary: Any, shape: Any, slots: Any, parents: int, size: int, paths: Any, best: Any
+) -> int:
+    """Extend each of the ``parents`` paths of ``size`` atoms, and return how many paths of one atom more were kept."""
+    x, alpha, norm, floor, non_negative, score, pool = problem
+    width, branch = shape
+    chosen, solution, factor, z, _, explained, _ = paths
+    kept = 0
+    for place in range(parents):
+        node, open_ = slots[place], False
+        if size:
+            _correlations_(x, alpha, dictionary, chosen[node], solution[node], size, score)
+        else:
+            score[:] = alpha
+        score[chosen[node, :size]] = 0.0
+        for t in range(_top_(score, branch, floor, non_negative, pool)):
+            atom = pool[t]
+            if _known(chosen, slots[width : width + kept], node, atom, size):
+                open_ = True
+                continue
+            if non_negative:
+                _extend_non_negative_(node, slots[2 * width], size, atom, alpha[atom], norm, dictionary, paths)
+            elif not _extend_(node, slots[2 * width], size, atom, score[atom], dictionary, paths):
+                continue
+            open_ = True
+            kept = _keep_(slots, width, kept, explained)
+        if not open_:
+            _leaf_(paths, node, size, best)
+    for child in slots[width : width + kept]:
+        if not non_negative:
+            _back_substitute_(factor[child], z[child], size + 1, solution[child])
+    return kept
+
+
+@njit(cache=True)
+def _search_(
+    problem: Any, dictionary: Any, shape: Any, k: int, target: float, slots: Any, paths: Any, best: Any
+) -> int:
+    """Leave the best path of up to ``k`` atoms in ``best`` and return its size."""
+    width, energy = shape[0], problem[2] ** 2
+    best[2][:] = 0.0
+    paths[5][slots[0]] = 0.0
+    parents, size = 1, 0
+    while size < k:
+        parents = _grow_(problem, dictionary, shape, slots, parents, size, paths, best)
+        if parents == 0:
+            break
+        size += 1
+        for place in range(width):
+            slots[place], slots[width + place] = slots[width + place], slots[place]
+        if size == k or energy - paths[5][slots[0]] <= target:
+            _leaf_(paths, slots[0], size, best)
+            break
+    return int(best[2][1])
+
+
+@njit(cache=True)
+def _search_chunk_(x: Any, alpha: Any, dictionary: Any, k: Any, shape: Any, limit: Any, start: Any, out: Any) -> None:
+    indices, data, count = out
+    floor, tolerance, non_negative = limit
+    most, slot_count = max(k.max(), 1), 2 * shape[0] + 1
+    square, flat = (slot_count, most, most), (slot_count, most)
+    spare = (np.empty((most, most)), np.empty(most))
+    use, explained = np.empty(flat, np.bool_), np.empty(slot_count)
+    paths = (np.empty(flat, np.int64), np.empty(flat), np.empty(square), np.empty(flat), use, explained, spare)
+    best = (np.empty(most, np.int64), np.empty(most), np.empty(2))
+    score, pool, slots = np.empty(len(dictionary[0])), np.empty(shape[1], np.int64), np.arange(slot_count)
+    for row in range(len(x)):
+        norm = math.sqrt(np.sum(x[row] ** 2))
+        target = (tolerance * norm) ** 2 if tolerance > 0 else -np.inf
+        problem = (x[row], alpha[row], norm, floor * norm, non_negative, score, pool)
+        size = _search_(problem, dictionary, shape, k[row], target, slots, paths, best)
+        for t in range(size):
+            if best[1][t] != 0:
+                place = start[row] + count[row]
+                indices[place], data[place] = best[0][t], best[1][t]
+                count[row] += 1
+
+
+@njit(cache=True, parallel=True)
+def _search_all_(x: Any, alpha: Any, dictionary: Any, k: Any, shape: Any, limit: Any, out: Any) -> None:
+    start, indices, data, count = out
+    for chunk in prange((len(x) + CHUNK - 1) // CHUNK):
+        low, high = chunk * CHUNK, min((chunk + 1) * CHUNK, len(x))
+        own = (indices, data, count[low:high])
+        _search_chunk_(x[low:high], alpha[low:high], dictionary, k[low:high], shape, limit, start[low:high], own)
+
+
+def search_(
+    x: npt.NDArray[Any],
+    alpha: npt.NDArray[Any],
+    dictionary: tuple[npt.NDArray[Any], ...],
+    k: npt.NDArray[Any],
+    shape: tuple[int, int],
+    limit: tuple[float, float, bool],
+    out: tuple[npt.NDArray[Any], ...],
+) -> None:
+    """Fill ``out`` (start, indices, data, count) with the codes of ``x (n, d)``, ``k (n,)`` atoms a row at most.
+
+    ``shape`` is the number of paths and of extensions tried of each; ``limit`` the least correlation to go on with and
+    the residual norm to stop at, as fractions of ||x||, and whether codes are non-negative.
+    """
+    _search_all_(x, alpha, dictionary, k, shape, limit, out)

@@ -1,0 +1,323 @@
+"""Greedy codes that are least squares on a support which grows, shrinks or is exchanged; in float64.
+
+``dictionary`` is atoms (p, d), their transpose and their Gram matrix (empty where it is too large to store: then
+correlations are those of a residual). ``alpha`` is A x. With c the coefficients on the chosen atoms S and
+b = A_S x, least squares and non-negative least squares both have c' G_SS c = b' c, so that b' c is the energy they
+explain. The module stands alone: a compiled function that is cached is not renewed when a function it calls changes in
+another file.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit, prange
+
+CHUNK = 16  # rows that share one set of work arrays
+DEPENDENT = 1e-10  # squared distance of a unit atom from the span of the others below which it counts as dependent
+SLOPE = 1e-13  # slopes of non-negative least squares below this fraction of ||x|| count as zero
+FIXED, EXCHANGE, HARD, STAGES = 0, 1, 2, 3
+
+
+@njit(cache=True, fastmath={"contract"})
+def _subtract_(out: Any, weights: Any, rows: Any, places: Any, count: int) -> None:
+    """Subtract ``weights[t] * rows[places[t]]`` for t < ``count``, four rows a pass."""
+    quads = count - count % 4
+    for t in range(0, quads, 4):
+        w0, w1, w2, w3 = weights[t], weights[t + 1], weights[t + 2], weights[t + 3]
+        r0, r1, r2, r3 = rows[places[t]], rows[places[t + 1]], rows[places[t + 2]], rows[places[t + 3]]
+        for column in range(len(out)):
+            value = out[column] - w0 * r0[column]
+            value -= w1 * r1[column]
+            value -= w2 * r2[column]
+            value -= w3 * r3[column]
+            out[column] = value
+    for t in range(quads, count):
+        weight, row = weights[t], rows[places[t]]
+        for column in range(len(out)):
+            out[column] -= weight * row[column]
+
+
+@njit(cache=True)
+def _correlations_(x: Any, alpha: Any, dictionary: Any, chosen: Any, solution: Any, size: int, out: Any) -> None:
+    """Write A (x - solution A_S), the correlations ``(p,)`` with the residual."""
+    atoms, atoms_t, gram = dictionary
+    if len(gram):
+        out[:] = alpha
+        _subtract_(out, solution, gram, chosen, size)
+        return
+    residual = x.copy()
+    _subtract_(residual, solution, atoms, chosen, size)
+    out[:] = 0.0
+    _subtract_(out, -residual, atoms_t, np.arange(len(x)), len(x))
+
+
+@njit(cache=True)
+def _top_(score: Any, k: int, floor: float, non_negative: bool, out: Any) -> int:
+    """Write, ascending, the ``k`` atoms of largest score above ``floor``; return how many. The lowest index wins."""
+    size, ranks = 0, np.empty(max(k, 1))
+    for atom in range(len(score)):
+        value = score[atom] if non_negative else abs(score[atom])
+        if value > floor and (size < k or (k > 0 and value > ranks[size - 1])):
+            place = min(size, k - 1)
+            while place > 0 and ranks[place - 1] < value:
+                ranks[place], out[place] = ranks[place - 1], out[place - 1]
+                place -= 1
+            ranks[place], out[place] = value, atom
+            size = min(size + 1, k)
+    out[:size].sort()
+    return size
+
+
+@njit(cache=True)
+def _solve_(g: Any, b: Any, use: Any, size: int, factor: Any, out: Any) -> None:
+    """Write the solution of g[use][:, use] out[use] = b[use] by Cholesky; unused and dependent entries become zero."""
+    for i in range(size):
+        diagonal = g[i, i] if use[i] else 0.0
+        for j in range(i):
+            value = g[i, j] if use[i] and use[j] else 0.0
+            for t in range(j):
+                value -= factor[i, t] * factor[j, t]
+            factor[i, j] = value / factor[j, j] if factor[j, j] > 0 else 0.0
+            diagonal -= factor[i, j] ** 2
+        factor[i, i] = math.sqrt(diagonal) if diagonal > DEPENDENT else 0.0
+        if factor[i, i] == 0:
+            factor[i, :i] = 0
+        value = b[i]
+        for t in range(i):
+            value -= factor[i, t] * out[t]
+        out[i] = value / factor[i, i] if factor[i, i] > 0 else 0.0
+    for i in range(size - 1, -1, -1):
+        for t in range(i + 1, size):
+            out[i] -= factor[t, i] * out[t]
+        out[i] = out[i] / factor[i, i] if factor[i, i] > 0 else 0.0
+
+
+@njit(cache=True)
+def _descend_(g: Any, b: Any, size: int, entering: int, use: Any, factor: Any, trial: Any, solution: Any) -> bool:
+    """Let ``entering`` grow from zero until the least squares solution on the atoms in use is positive.
+
+    Returns False where rounding alone made ``entering`` look useful (it depends on those in use).
+    """
+    use[entering] = True
+    while True:
+        _solve_(g, b, use, size, factor, trial)
+        if solution[entering] == 0 and trial[entering] <= 0:
+            use[entering] = False
+            return False
+        step, leaving = 1.0, -1
+        for i in range(size):
+            if use[i] and trial[i] <= 0 and solution[i] <= step * (solution[i] - trial[i]):
+                step, leaving = solution[i] / (solution[i] - trial[i]), i
+        if leaving < 0:
+            solution[:size] = trial[:size]
+            return True
+        for i in range(size):
+            solution[i] += step * (trial[i] - solution[i])
+            if i == leaving or solution[i] <= 0:
+                use[i] = False
+                solution[i] = 0.0
+
+
+@njit(cache=True)
+def _least_squares_(g: Any, b: Any, size: int, floor: float, use: Any, factor: Any, trial: Any, solution: Any) -> None:
+    """Minimise c'gc/2 - b'c over c >= 0 from a feasible start (Lawson and Hanson), to slopes of at most ``floor``."""
+    for _ in range(3 * size + 3):  # each pass lowers the objective; the bound only guards against rounding
+        steepest, entering = floor, -1
+        for i in range(size):
+            slope = b[i]
+            for t in range(size):
+                slope -= g[i, t] * solution[t]
+            if not use[i] and slope > steepest:
+                steepest, entering = slope, i
+        if entering < 0 or not _descend_(g, b, size, entering, use, factor, trial, solution):
+            return
+
+
+@njit(cache=True)
+def _load_(dictionary: Any, alpha: Any, chosen: Any, first: int, size: int, g: Any, b: Any) -> None:
+    """Write the rows ``first`` ... ``size - 1`` of the normal equations of the chosen atoms."""
+    atoms, _, gram = dictionary
+    for i in range(first, size):
+        b[i] = alpha[chosen[i]]
+        for j in range(i + 1):
+            value = gram[chosen[i], chosen[j]] if len(gram) else np.sum(atoms[chosen[i]] * atoms[chosen[j]])
+            g[i, j] = g[j, i] = value
+
+
+@njit(cache=True)
+def _fit_(problem: Any, dictionary: Any, chosen: Any, size: int, work: Any, out: Any) -> float:
+    """Write the (non-negative) least squares coefficients on the chosen atoms and return the energy they explain."""
+    _, alpha, energy, _, non_negative = problem
+    g, b, factor, trial, use = work
+    _load_(dictionary, alpha, chosen, 0, size, g, b)
+    use[:size] = not non_negative
+    if non_negative:
+        out[:size] = 0.0
+        _least_squares_(g, b, size, SLOPE * math.sqrt(energy), use, factor, trial, out)
+    else:
+        _solve_(g, b, use, size, factor, out)
+    explained = 0.0
+    for i in range(size):
+        explained += b[i] * out[i]
+    return explained
+
+
+@njit(cache=True)
+def _union_(chosen: Any, size: int, pool: Any, count: int) -> int:
+    """Merge ``chosen`` into ``pool``, ascending and each atom once, and return the new count."""
+    pool[count : count + size] = chosen[:size]
+    merged = pool[: count + size]
+    merged.sort()
+    kept = 0
+    for i in range(len(merged)):
+        if i == 0 or merged[i] != merged[kept - 1]:
+            pool[kept] = merged[i]
+            kept += 1
+    return kept
+
+
+@njit(cache=True)
+def _exchange_(problem: Any, dictionary: Any, k: int, options: Any, best: Any, work: Any) -> int:
+    """Let atoms compete for ``k`` places (subspace pursuit, CoSaMP) until least squares on them no longer improves."""
+    x, alpha, energy, floor, non_negative = problem
+    target, extra, project, passes = options[0], int(options[1]), options[2] > 0, int(options[3])
+    chosen, solution = best
+    room, size, explained = k + extra, 0, 0.0
+    pool, trial, coefficient, kept = np.empty(room, np.int64), np.empty(room), np.empty(room), np.empty(k, np.int64)
+    score = alpha.copy()
+    for _ in range(passes):
+        count = _union_(chosen, size, pool, _top_(score, extra, floor, non_negative, pool))
+        _fit_(problem, dictionary, pool, count, work, trial)
+        count = _top_(trial[:count], k, 0.0, False, kept)
+        for i in range(count):
+            trial[i], kept[i] = trial[kept[i]], pool[kept[i]]
+        now = _fit_(problem, dictionary, kept, count, work, coefficient)
+        if now <= explained:
+            break
+        size, explained = count, now
+        chosen[:size], solution[:size] = kept[:size], coefficient[:size]
+        if energy - explained <= target:
+            break
+        _correlations_(x, alpha, dictionary, kept, coefficient if project else trial, size, score)
+    return size
+
+
+@njit(cache=True)
+def _hard_(problem: Any, dictionary: Any, k: int, options: Any, best: Any, work: Any) -> int:
+    """Alternate a gradient step cut to ``k`` atoms with least squares on them, until the atoms repeat.
+
+    Without a repetition within the passes allowed, what is left in ``best`` explains most of all that was seen.
+    """
+    x, alpha, energy, floor, non_negative = problem
+    target, step, passes = options[0], options[1], int(options[3])
+    chosen, solution = best
+    now, coefficient, proposed = np.empty(k, np.int64), np.empty(k), np.empty(k, np.int64)
+    size, count, explained = 0, 0, 0.0
+    score = alpha.copy()
+    for iteration in range(passes):
+        for column in range(len(score)):  # a correlation that is not told from zero moves nothing
+            score[column] = step * score[column] if abs(score[column]) > floor else 0.0
+        for i in range(count):
+            score[now[i]] += coefficient[i]
+        fresh = _top_(score, k, 0.0, non_negative, proposed)
+        if iteration > 0 and fresh == count and np.array_equal(proposed[:fresh], now[:count]):
+            chosen[:count], solution[:count] = now[:count], coefficient[:count]
+            return count
+        count = fresh
+        now[:count] = proposed[:count]
+        value = _fit_(problem, dictionary, now, count, work, coefficient)
+        if value > explained:
+            size, explained = count, value
+            chosen[:size], solution[:size] = now[:size], coefficient[:size]
+        if energy - value <= target:
+            return size
+        _correlations_(x, alpha, dictionary, now, coefficient, count, score)
+    return size
+
+
+@njit(cache=True)
+def _stages_(problem: Any, dictionary: Any, k: int, options: Any, best: Any, work: Any) -> int:
+    """Add at each stage all atoms whose correlation stands out of the residual's level, and solve on all chosen."""
+    x, alpha, energy, floor, non_negative = problem
+    target, level, stages = options[0], options[1], int(options[3])
+    chosen, solution = best
+    pool, score = np.empty(k, np.int64), alpha.copy()
+    size, left = 0, energy
+    for _ in range(stages):
+        limit = level * math.sqrt(max(left, 0.0) / len(x))
+        score[chosen[:size]] = 0.0
+        count = _top_(score, k - size, max(limit, floor), non_negative, pool)
+        if count == 0:
+            break
+        size = _union_(pool, count, chosen, size)
+        left = energy - _fit_(problem, dictionary, chosen, size, work, solution)
+        if left <= target or size == k:
+            break
+        _correlations_(x, alpha, dictionary, chosen, solution, size, score)
+    return size
+
+
+@njit(cache=True)
+def _encode_chunk_(
+    method: int, x: Any, alpha: Any, dictionary: Any, k: Any, limit: Any, options: Any, start: Any, count: Any, out: Any
+) -> None:
+    indices, data = out
+    floor, tolerance, non_negative = limit
+    most, own = max(k.max(), 1), options.copy()
+    cap = min(len(dictionary[0]), most + (int(options[1]) if method == EXCHANGE else 0))
+    work = (np.empty((cap, cap)), np.empty(cap), np.empty((cap, cap)), np.empty(cap), np.empty(cap, np.bool_))
+    best = (np.empty(2 * most, np.int64), np.empty(most))
+    for row in range(len(x)):
+        energy, size = np.sum(x[row] ** 2), k[row]
+        own[0] = energy * tolerance**2 if tolerance > 0 else -np.inf
+        problem = (x[row], alpha[row], energy, floor * math.sqrt(energy), non_negative)
+        if method == EXCHANGE:
+            size = _exchange_(problem, dictionary, size, own, best, work)
+        elif method == HARD:
+            size = _hard_(problem, dictionary, size, own, best, work)
+        elif method == STAGES:
+            size = _stages_(problem, dictionary, size, own, best, work)
+        else:  # the support is what the row holds already
+            best[0][:size] = indices[start[row] : start[row] + size]
+            _fit_(problem, dictionary, best[0], size, work, best[1])
+        for t in range(size):
+            if best[1][t] != 0:
+                place = start[row] + count[row]
+                indices[place], data[place] = best[0][t], best[1][t]
+                count[row] += 1
+
+
+@njit(cache=True, parallel=True)
+def _encode_all_(method: int, x: Any, alpha: Any, dictionary: Any, k: Any, limit: Any, options: Any, out: Any) -> None:
+    start, indices, data, count = out
+    for chunk in prange((len(x) + CHUNK - 1) // CHUNK):
+        low, high = chunk * CHUNK, min((chunk + 1) * CHUNK, len(x))
+        own = (start[low:high], count[low:high], (indices, data))
+        _encode_chunk_(method, x[low:high], alpha[low:high], dictionary, k[low:high], limit, options, *own)
+
+
+def encode_(
+    method: int,
+    x: npt.NDArray[Any],
+    alpha: npt.NDArray[Any],
+    dictionary: tuple[npt.NDArray[Any], ...],
+    k: npt.NDArray[Any],
+    limit: tuple[float, float, bool],
+    options: tuple[float, float, int],
+    out: tuple[npt.NDArray[Any], ...],
+) -> None:
+    """Fill ``out`` (start, indices, data, count) with the codes of ``x (n, d)``, ``k (n,)`` atoms a row at most.
+
+    Parameters
+    ----------
+    method : FIXED (the support that ``indices`` holds), EXCHANGE, HARD or STAGES.
+    limit : least correlation to go on with and residual norm to stop at, as fractions of ||x||; non-negative or not.
+    options : EXCHANGE: atoms that compete and 1 to go on from least squares, 0 from what was cut; HARD: the step;
+        STAGES: the level of a stage in residual deviations; last, the number of passes.
+    """
+    own = np.array([0.0, *options])
+    _encode_all_(method, x, alpha, dictionary, k, limit, own, out)

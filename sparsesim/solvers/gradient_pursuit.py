@@ -1,0 +1,56 @@
+"""Gradient pursuit: a greedy choice of atoms with one gradient step in place of each least squares problem."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from sparsesim._arrays import Codes, FloatArray, check_int, check_real
+from sparsesim.kernels.gradient import gradient_pursuit_
+from sparsesim.solvers.pursuit import Block, Parts, checked, in_blocks, placed
+
+
+@final
+@dataclass(frozen=True)
+class GradientPursuit:
+    """Encodes by k selections, each followed by the best step along the gradient on all atoms selected so far.
+
+    A selection is the atom of largest |correlation| with the residual r (the lowest index wins ties); with g = A_S r on
+    the selected atoms S, it does ``z_S += t g`` with ``t = ||g||^2 / ||g A_S||^2``. With one atom, or orthonormal
+    atoms, that is matching pursuit; in general a single step may remove less than matching pursuit's from the same
+    residual, where g is spread over correlated atoms. An atom may be selected again, so a row has at most k non-zeros.
+    A row ends early as in `MatchingPursuit`. Computed in float64 whatever the precision of ``x``.
+
+    Parameters
+    ----------
+    k : selections, at least 1; it may exceed the width.
+    tolerance : a row ends when its residual norm is at most this fraction of its norm.
+
+    References
+    ----------
+    Blumensath and Davies (2008), "Gradient pursuits", Section III-A.
+    """
+
+    k: int
+    tolerance: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_int("k", self.k, 1)
+        check_real("tolerance", self.tolerance, 0.0, 1.0)
+
+    def encode(self, x: FloatArray, atoms: FloatArray) -> Codes:
+        """Return the codes ``(n, p)`` of centred samples ``x (n, d)``."""
+        x, atoms = checked(x, atoms)
+        most = min(self.k, len(atoms))
+
+        def code(block: Block) -> Parts:
+            limit = (block.floor, float(self.tolerance), False)
+            return placed(
+                block,
+                np.full(len(block.x), most),
+                lambda out: gradient_pursuit_(block.x, block.alpha, block.dictionary, self.k, limit, out),
+            )
+
+        return in_blocks(x, atoms, code)

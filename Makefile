@@ -46,3 +46,4 @@ speed: .venv/run.stamp
 
 clean:
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache
+	find sparsesim studies -name '*.nb[ic]' -delete

@@ -35,6 +35,7 @@ class Rows:
         return int(self.x.shape[1])
 
     def batches(self, size: int, rng: Rng) -> Iterator[FloatArray]:
+        """Yield rows in random order, every row once a pass."""
         order = np.empty(0, dtype=np.int64)
         while True:
             while len(order) < size:

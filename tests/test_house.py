@@ -18,7 +18,7 @@ BELOW_STUDY = BASE | {"sparsesim.kernels", "sparsesim.generators", "sparsesim.so
 MAY_IMPORT = {
     "sparsesim._": BASE,
     "sparsesim": BASE,
-    "sparsesim.kernels": {"sparsesim.kernels.sampling"},
+    "sparsesim.kernels": {"sparsesim.kernels.sampling", "sparsesim.kernels.greedy"},
     "sparsesim.generators": BASE | {"sparsesim.kernels", "sparsesim.generators"},
     "sparsesim.solvers": BASE | {"sparsesim.kernels", "sparsesim.solvers"},
     "sparsesim.metrics": BASE | {"sparsesim.kernels", "sparsesim.solvers", "sparsesim.metrics"},

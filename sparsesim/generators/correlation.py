@@ -299,6 +299,7 @@ class BlockCorrelation:
         return np.concatenate([[0], np.cumsum(self.sizes)])
 
     def draw(self, rates: FloatArray) -> Draw:
+        """Return what draws supports of these rates: by one number that a block shares, or exchangeably if rho < 0."""
         from sparsesim.kernels.copula import draw_shared, shared_of
         from sparsesim.kernels.latent import draw_exchangeable
 

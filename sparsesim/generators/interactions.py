@@ -99,6 +99,7 @@ class InteractionTerms:
         return found
 
     def apply(self, signal: FloatArray, codes: Codes, rng: Rng) -> FloatArray:
+        """Return the signal with the weighted products of each sample's coefficients added."""
         kind = signal.dtype
         with np.errstate(over="ignore", under="ignore"):  # an overflow is reported by the model
             products = self.products(codes).astype(kind)

@@ -112,6 +112,7 @@ class ParentScaled:
         return mean, second
 
     def draw(self, support: Support, rng: Rng) -> FloatArray:
+        """Return coefficients of the base, each times its parent's relative to the reference, from the roots down."""
         parents, reference = self._arrays
         _check_m("parents", len(parents), support.n_features)
         data = np.array(self.base.draw(support, rng), dtype=np.float64)
@@ -204,6 +205,7 @@ class CorrelatedLogNormal:
         return self._known[m]
 
     def draw(self, support: Support, rng: Rng) -> FloatArray:
+        """Return exp(mu + sigma g) with g normal and correlated within each sample, ``(nnz,)``."""
         factor = self._factor(support.n_features)
         common = rng.standard_normal((support.n_samples, factor.shape[1]))
         own = rng.standard_normal(len(support.indices))
@@ -264,6 +266,7 @@ class OnSphere:
         return m // int(self.size)
 
     def draw(self, support: Support, rng: Rng) -> FloatArray:
+        """Return a uniform point of the sphere for each block that fires, times its radius, ``(nnz,)``."""
         size, blocks = int(self.size), self._blocks(support.n_features)
         whole = len(support.indices) % size == 0 and not (support.indptr % size).any()
         first = support.indices[::size]

@@ -1,8 +1,6 @@
 """Sparse codes by gradient steps alone, without a linear system: iterative hard thresholding and gradient pursuit.
 
-``dictionary`` is atoms (p, d), their transpose and their Gram matrix (empty where it is too large to store: then
-correlations are those of a residual). ``alpha`` is A x. The module stands alone: a compiled function that is cached is
-not renewed when a function it calls changes in another file.
+``dictionary`` and ``alpha`` are those of `greedy`.
 """
 
 from __future__ import annotations
@@ -14,40 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
+from sparsesim.kernels.greedy import correlations_, subtract_, top_
+
 CHUNK = 16  # rows that share one set of work arrays
 SHRINK = 2.0  # a normalised step that is too long is divided by this
 SAFETY = 0.99  # and must stay below this fraction of the longest step along which the error cannot rise
 EPSILON = 2.0**-52
-
-
-@njit(cache=True, fastmath={"contract"})
-def _subtract_(out: Any, weights: Any, rows: Any, places: Any, count: int) -> None:
-    """Subtract ``weights[t] * rows[places[t]]`` for t < ``count``, two rows a pass."""
-    pairs = count - count % 2
-    for t in range(0, pairs, 2):
-        w0, w1, r0, r1 = weights[t], weights[t + 1], rows[places[t]], rows[places[t + 1]]
-        for column in range(len(out)):
-            value = out[column] - w0 * r0[column]
-            value -= w1 * r1[column]
-            out[column] = value
-    for t in range(pairs, count):
-        weight, row = weights[t], rows[places[t]]
-        for column in range(len(out)):
-            out[column] -= weight * row[column]
-
-
-@njit(cache=True)
-def _correlations_(x: Any, alpha: Any, dictionary: Any, chosen: Any, values: Any, size: int, out: Any) -> None:
-    """Write A (x - values A_S), the correlations ``(p,)`` with the residual."""
-    atoms, atoms_t, gram = dictionary
-    if len(gram):
-        out[:] = alpha
-        _subtract_(out, values, gram, chosen, size)
-        return
-    residual = x.copy()
-    _subtract_(residual, values, atoms, chosen, size)
-    out[:] = 0.0
-    _subtract_(out, -residual, atoms_t, np.arange(len(x)), len(x))
 
 
 @njit(cache=True)
@@ -63,25 +33,8 @@ def _energy(dictionary: Any, chosen: Any, values: Any, size: int) -> float:
             total += 2.0 * values[i] * cross
         return max(total, 0.0)
     image = np.zeros(atoms.shape[1])
-    _subtract_(image, values, atoms, chosen, size)
+    subtract_(image, values, atoms, chosen, size)
     return float(np.sum(image**2))
-
-
-@njit(cache=True)
-def _top_(score: Any, k: int, floor: float, non_negative: bool, out: Any) -> int:
-    """Write, ascending, the ``k`` atoms of largest score above ``floor``; return how many. The lowest index wins."""
-    size, ranks = 0, np.empty(max(k, 1))
-    for atom in range(len(score)):
-        value = score[atom] if non_negative else abs(score[atom])
-        if value > floor and (size < k or value > ranks[size - 1]):
-            place = min(size, k - 1)
-            while place > 0 and ranks[place - 1] < value:
-                ranks[place], out[place] = ranks[place - 1], out[place - 1]
-                place -= 1
-            ranks[place], out[place] = value, atom
-            size = min(size + 1, k)
-    out[:size].sort()
-    return size
 
 
 @njit(cache=True)
@@ -97,7 +50,7 @@ def _move_(problem: Any, dictionary: Any, now: Any, slope: Any, step: float, sco
         score[column] = step * slope[column] if abs(slope[column]) > floor else 0.0
     for i in range(size):
         score[chosen[i]] += values[i]
-    count = _top_(score, k, 0.0, non_negative, atoms)
+    count = top_(score, k, 0.0, non_negative, atoms)
     for i in range(count):
         amounts[i] = score[atoms[i]]
         atoms[count + i], amounts[count + i] = atoms[i], amounts[i]
@@ -132,7 +85,7 @@ def _hard_(x: Any, alpha: Any, dictionary: Any, k: int, limit: Any, options: Any
     fixed, passes, precision = options
     slope, score, values, atoms, amounts = work
     chosen = best[0][:k].copy()
-    size = _top_(alpha, k, floor, non_negative, chosen)
+    size = top_(alpha, k, floor, non_negative, chosen)
     values[:size], slope[:] = 0.0, alpha
     problem, kept, least = (k, floor, non_negative), 0, energy
     for _ in range(int(passes)):
@@ -146,7 +99,7 @@ def _hard_(x: Any, alpha: Any, dictionary: Any, k: int, limit: Any, options: Any
             count, moved, norm = _move_(problem, dictionary, now, slope, step, score, (atoms, amounts))
         size = count
         chosen[:size], values[:size] = atoms[:size], amounts[:size]
-        _correlations_(x, alpha, dictionary, chosen, values, size, slope)
+        correlations_(x, alpha, dictionary, chosen, values, size, slope)
         left, length = energy, 0.0
         for i in range(size):
             left -= values[i] * (alpha[chosen[i]] + slope[chosen[i]])
@@ -186,7 +139,7 @@ def _pursue_(x: Any, alpha: Any, dictionary: Any, k: int, limit: Any, best: Any,
             values[i] += step * direction[i]
         if tolerance > 0 and left <= tolerance**2 * energy:
             break
-        _correlations_(x, alpha, dictionary, chosen, values, size, slope)
+        correlations_(x, alpha, dictionary, chosen, values, size, slope)
     return size
 
 
@@ -225,7 +178,7 @@ def _strongest_chunk_(alpha: Any, k: int, floor: Any, non_negative: bool, start:
     indices, data, count = out
     chosen = np.empty(k, np.int64)
     for row in range(len(alpha)):
-        size = _top_(alpha[row], k, floor[row], non_negative, chosen)
+        size = top_(alpha[row], k, floor[row], non_negative, chosen)
         for t in range(size):
             indices[start[row] + t], data[start[row] + t] = chosen[t], alpha[row, chosen[t]]
         count[row] = size

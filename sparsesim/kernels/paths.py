@@ -2,8 +2,8 @@
 
 A path is a slot of the work arrays. Signed paths carry L with L L' = G_SS and z = L^-1 A_S x, so that an atom with
 correlation c and squared distance v from the span of the path explains c^2 / v more; non-negative ones carry G_SS,
-A_S x and their solution, from which Lawson and Hanson's method goes on. The module stands alone: a compiled function
-that is cached is not renewed when a function it calls changes in another file.
+A_S x and their solution, from which Lawson and Hanson's method goes on. ``dictionary`` and ``alpha`` are those of
+`greedy`.
 """
 
 from __future__ import annotations
@@ -15,124 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
+from sparsesim.kernels.greedy import DEPENDENT, SLOPE, correlations_, least_squares_, top_
+
 CHUNK = 16  # rows that share one set of work arrays
-DEPENDENT = 1e-10  # squared distance of a unit atom from the span of the others below which it counts as dependent
-SLOPE = 1e-13  # slopes of non-negative least squares below this fraction of ||x|| count as zero
-
-
-@njit(cache=True, fastmath={"contract"})
-def _subtract_(out: Any, weights: Any, rows: Any, places: Any, count: int) -> None:
-    """Subtract ``weights[t] * rows[places[t]]`` for t < ``count``, four rows a pass."""
-    quads = count - count % 4
-    for t in range(0, quads, 4):
-        w0, w1, w2, w3 = weights[t], weights[t + 1], weights[t + 2], weights[t + 3]
-        r0, r1, r2, r3 = rows[places[t]], rows[places[t + 1]], rows[places[t + 2]], rows[places[t + 3]]
-        for column in range(len(out)):
-            value = out[column] - w0 * r0[column]
-            value -= w1 * r1[column]
-            value -= w2 * r2[column]
-            value -= w3 * r3[column]
-            out[column] = value
-    for t in range(quads, count):
-        weight, row = weights[t], rows[places[t]]
-        for column in range(len(out)):
-            out[column] -= weight * row[column]
-
-
-@njit(cache=True)
-def _correlations_(x: Any, alpha: Any, dictionary: Any, chosen: Any, solution: Any, size: int, out: Any) -> None:
-    """Write A (x - solution A_S), the correlations ``(p,)`` with the residual."""
-    atoms, atoms_t, gram = dictionary
-    if len(gram):
-        out[:] = alpha
-        _subtract_(out, solution, gram, chosen, size)
-        return
-    residual = x.copy()
-    _subtract_(residual, solution, atoms, chosen, size)
-    out[:] = 0.0
-    _subtract_(out, -residual, atoms_t, np.arange(len(x)), len(x))
-
-
-@njit(cache=True)
-def _top_(score: Any, k: int, floor: float, non_negative: bool, out: Any) -> int:
-    """Write, ascending, the ``k`` atoms of largest score above ``floor``; return how many. The lowest index wins."""
-    size, ranks = 0, np.empty(max(k, 1))
-    for atom in range(len(score)):
-        value = score[atom] if non_negative else abs(score[atom])
-        if value > floor and (size < k or (k > 0 and value > ranks[size - 1])):
-            place = min(size, k - 1)
-            while place > 0 and ranks[place - 1] < value:
-                ranks[place], out[place] = ranks[place - 1], out[place - 1]
-                place -= 1
-            ranks[place], out[place] = value, atom
-            size = min(size + 1, k)
-    out[:size].sort()
-    return size
-
-
-@njit(cache=True)
-def _solve_(g: Any, b: Any, use: Any, size: int, factor: Any, out: Any) -> None:
-    """Write the solution of g[use][:, use] out[use] = b[use] by Cholesky; unused and dependent entries become zero."""
-    for i in range(size):
-        diagonal = g[i, i] if use[i] else 0.0
-        for j in range(i):
-            value = g[i, j] if use[i] and use[j] else 0.0
-            for t in range(j):
-                value -= factor[i, t] * factor[j, t]
-            factor[i, j] = value / factor[j, j] if factor[j, j] > 0 else 0.0
-            diagonal -= factor[i, j] ** 2
-        factor[i, i] = math.sqrt(diagonal) if diagonal > DEPENDENT else 0.0
-        if factor[i, i] == 0:
-            factor[i, :i] = 0
-        value = b[i]
-        for t in range(i):
-            value -= factor[i, t] * out[t]
-        out[i] = value / factor[i, i] if factor[i, i] > 0 else 0.0
-    for i in range(size - 1, -1, -1):
-        for t in range(i + 1, size):
-            out[i] -= factor[t, i] * out[t]
-        out[i] = out[i] / factor[i, i] if factor[i, i] > 0 else 0.0
-
-
-@njit(cache=True)
-def _descend_(g: Any, b: Any, size: int, entering: int, use: Any, factor: Any, trial: Any, solution: Any) -> bool:
-    """Let ``entering`` grow from zero until the least squares solution on the atoms in use is positive.
-
-    Returns False where rounding alone made ``entering`` look useful (it depends on those in use).
-    """
-    use[entering] = True
-    while True:
-        _solve_(g, b, use, size, factor, trial)
-        if solution[entering] == 0 and trial[entering] <= 0:
-            use[entering] = False
-            return False
-        step, leaving = 1.0, -1
-        for i in range(size):
-            if use[i] and trial[i] <= 0 and solution[i] <= step * (solution[i] - trial[i]):
-                step, leaving = solution[i] / (solution[i] - trial[i]), i
-        if leaving < 0:
-            solution[:size] = trial[:size]
-            return True
-        for i in range(size):
-            solution[i] += step * (trial[i] - solution[i])
-            if i == leaving or solution[i] <= 0:
-                use[i] = False
-                solution[i] = 0.0
-
-
-@njit(cache=True)
-def _least_squares_(g: Any, b: Any, size: int, floor: float, use: Any, factor: Any, trial: Any, solution: Any) -> None:
-    """Minimise c'gc/2 - b'c over c >= 0 from a feasible start (Lawson and Hanson), to slopes of at most ``floor``."""
-    for _ in range(3 * size + 3):  # each pass lowers the objective; the bound only guards against rounding
-        steepest, entering = floor, -1
-        for i in range(size):
-            slope = b[i]
-            for t in range(size):
-                slope -= g[i, t] * solution[t]
-            if not use[i] and slope > steepest:
-                steepest, entering = slope, i
-        if entering < 0 or not _descend_(g, b, size, entering, use, factor, trial, solution):
-            return
 
 
 @njit(cache=True)
@@ -176,7 +61,7 @@ def _extend_non_negative_(
     system[child, size, size] = np.sum(atoms[atom] ** 2)
     solution[child, size], use[child, size] = 0.0, False
     factor, trial = spare
-    _least_squares_(system[child], b[child], size + 1, SLOPE * norm, use[child], factor, trial, solution[child])
+    least_squares_(system[child], b[child], size + 1, SLOPE * norm, use[child], factor, trial, solution[child])
     total = 0.0
     for t in range(size + 1):
         total += b[child, t] * solution[child, t]
@@ -240,11 +125,11 @@ def _grow_(
     for place in range(parents):
         node, open_ = slots[place], False
         if size:
-            _correlations_(x, alpha, dictionary, chosen[node], solution[node], size, score)
+            correlations_(x, alpha, dictionary, chosen[node], solution[node], size, score)
         else:
             score[:] = alpha
         score[chosen[node, :size]] = 0.0
-        for t in range(_top_(score, branch, floor, non_negative, pool)):
+        for t in range(top_(score, branch, floor, non_negative, pool)):
             atom = pool[t]
             if _known(chosen, slots[width : width + kept], node, atom, size):
                 open_ = True

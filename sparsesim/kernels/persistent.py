@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
-from sparsesim.kernels.sampling import BLOCK, _gap, _seeds, geometric_, uniform_
+from sparsesim.kernels.sampling import BLOCK, block_seeds, geometric_, geometric_gap, uniform_
 
 Array = npt.NDArray[Any]
 
@@ -69,7 +69,7 @@ def draw_chains(rates: Array, leave: Array, enter: Array, n: int, rng: np.random
     rates : (m,) probability to be on in the first row.
     leave, enter : (m,) probability to switch off when on, and on when off, from a row to the next.
     """
-    seeds = _seeds(len(rates), rng)  # a block of features each
+    seeds = block_seeds(len(rates), rng)  # a block of features each
     used = np.zeros(len(seeds), np.int64)
     # Each block has room of its own: rates that fall with the rank fill the first far more than the last.
     mean = np.add.reduceat(rates + n * (1.0 - rates) * enter, np.arange(0, len(rates), BLOCK))
@@ -77,7 +77,7 @@ def draw_chains(rates: Array, leave: Array, enter: Array, n: int, rng: np.random
     while True:
         start = np.concatenate([[0], np.cumsum(room)])
         runs = np.empty((start[-1], 3), np.int64)
-        _blocks(seeds, rates, _gap(leave), _gap(enter), n, start, runs, used)
+        _blocks(seeds, rates, geometric_gap(leave), geometric_gap(enter), n, start, runs, used)
         if (used <= room).all():
             break
         room = np.maximum(room, used)  # the same states draw the same runs, now with room for them

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
-from sparsesim.kernels.sampling import BLOCK, _seeds, uniform_
+from sparsesim.kernels.sampling import BLOCK, block_seeds, uniform_
 
 Array = npt.NDArray[Any]
 
@@ -171,7 +171,7 @@ def draw(
     fired = np.searchsorted(reached / reached[-1], rng.random(n), side="right")
     indptr = np.concatenate([[0], np.cumsum(fired + len(forced))]).astype(np.int64)
     indices = np.empty(indptr[-1], np.int32)
-    _draw(_seeds(n, rng), indptr, sums, free, forced, indices)
+    _draw(block_seeds(n, rng), indptr, sums, free, forced, indices)
     return indptr, indices
 
 

@@ -115,7 +115,7 @@ def below_(state: Any, bound: Any) -> Any:
 
 
 @njit(cache=True)
-def _roots_(state: Any, upcoming: Any, roots: Any, active: Any) -> int:
+def roots_(state: Any, upcoming: Any, roots: Any, active: Any) -> int:
     """Write the roots that fire in one sample into ``active``; ``upcoming`` carries each class's gap to the next."""
     start, plain, root, gap = roots
     count = 0
@@ -177,24 +177,35 @@ def _descend_(state: Any, tree: Any, active: Any, count: int) -> int:
 
 
 @njit(cache=True)
-def _block_(state: Any, roots: Any, tree: Any, counts: Any, out: Any) -> int:
-    """Draw one block of samples into ``out`` as far as there is room, and return the room it needs."""
-    gap = roots[3]
-    active = np.empty(len(tree[0]) - 1, np.int32)
+def first_gaps_(state: Any, gap: Any) -> Any:
+    """Return how far the first root that fires is in each class."""
     upcoming = np.empty(len(gap), np.int64)
     for group in range(len(gap)):
         upcoming[group] = geometric_(state, gap[group])
+    return upcoming
+
+
+@njit(cache=True)
+def put_(fired: Any, used: int, out: Any) -> int:
+    """Sort the features of a sample and write them behind the ``used`` entries of ``out``, if there is room."""
+    fired.sort()
+    if used + len(fired) <= len(out):
+        out[used : used + len(fired)] = fired
+    return used + len(fired)
+
+
+@njit(cache=True)
+def _block_(state: Any, roots: Any, tree: Any, counts: Any, out: Any) -> int:
+    """Draw one block of samples into ``out`` as far as there is room, and return the room it needs."""
+    active = np.empty(len(tree[0]) - 1, np.int32)
+    upcoming = first_gaps_(state, roots[3])
     used = 0
     for row in range(len(counts)):
-        count = _roots_(state, upcoming, roots, active)
+        count = roots_(state, upcoming, roots, active)
         if len(tree[1]):
             count = _descend_(state, tree, active, count)
-        fired = active[:count]
-        fired.sort()
-        if used + count <= len(out):
-            out[used : used + count] = fired
+        used = put_(active[:count], used, out)
         counts[row] = count
-        used += count
     return used
 
 
@@ -248,12 +259,12 @@ def _energy(order: Any, parents: Any, rates: Any, exclusive: Any, vectors: Any) 
     return total
 
 
-def _gap(rate: Array) -> Array:
+def geometric_gap(rate: Array) -> Array:
     with np.errstate(divide="ignore", over="ignore"):
         return np.asarray(1.0 / np.log1p(-rate))
 
 
-def _classes(index: Array, rates: Array) -> tuple[Array, Array, Array, Array]:
+def rate_classes(index: Array, rates: Array) -> tuple[Array, Array, Array, Array]:
     """Return ``start, plain, root, gap`` of the features ``index``, in classes of rates within a factor two."""
     index = index[rates[index] > 0]
     level = np.maximum(np.floor(np.log2(rates[index])), RAREST)
@@ -266,7 +277,7 @@ def _classes(index: Array, rates: Array) -> tuple[Array, Array, Array, Array]:
     keep, place = rates[root] / np.repeat(largest, size), np.arange(len(root)) - np.repeat(first, size)
     looked_up = (keep < 1.0) | (root != np.repeat(root[first], size) + place)
     plain = np.where(np.bincount(np.repeat(np.arange(len(size)), size), looked_up, len(size)) > 0, -1, root[first])
-    return start, plain.astype(np.int64), np.column_stack([keep, root]), _gap(largest)
+    return start, plain.astype(np.int64), np.column_stack([keep, root]), geometric_gap(largest)
 
 
 def tree_of(parents: Array, rates: Array, exclusive: bool | Array, mean: float) -> Tree:
@@ -286,11 +297,11 @@ def tree_of(parents: Array, rates: Array, exclusive: bool | Array, mean: float) 
     for node in np.flatnonzero(flags & (np.diff(child_start) > 0)):
         siblings = weight[child_start[node] : child_start[node + 1]]
         np.cumsum(siblings, out=siblings)
-    roots = _classes(np.flatnonzero(parents < 0), rates)
-    return Tree(*roots, child_start, child.astype(np.int32), weight, _gap(largest), flags, mean)
+    roots = rate_classes(np.flatnonzero(parents < 0), rates)
+    return Tree(*roots, child_start, child.astype(np.int32), weight, geometric_gap(largest), flags, mean)
 
 
-def _seeds(n: int, rng: np.random.Generator) -> Array:
+def block_seeds(n: int, rng: np.random.Generator) -> Array:
     """Return the random states ``(blocks, 4)`` of the blocks of ``n`` samples."""
     return rng.integers(0, 2**64, size=((n + BLOCK - 1) // BLOCK, 4), dtype=np.uint64)
 
@@ -325,7 +336,7 @@ def collect(fill: Callable[..., None], n: int, rng: np.random.Generator, mean: f
     (n,)``, those of a block one after the other into its row of ``out (blocks, room)`` as far as there is room, and
     the room that the block needs into ``used (blocks,)``.
     """
-    seeds, counts = _seeds(n, rng), np.zeros(n, np.int64)
+    seeds, counts = block_seeds(n, rng), np.zeros(n, np.int64)
     used = np.zeros(len(seeds), np.int64)
     expected = min(n, BLOCK) * mean
     room = int(1.1 * expected + 10.0 * math.sqrt(expected)) + 64
@@ -364,7 +375,7 @@ def draw_below(
 def draw_subsets(m: int, k: int, n: int, rng: np.random.Generator) -> Array:
     """Return ascending ``indices (n * k,)`` of n uniform k-subsets of m features."""
     indices = np.empty(n * k, np.int32)
-    _subsets(_seeds(n, rng), m, k, n, indices)
+    _subsets(block_seeds(n, rng), m, k, n, indices)
     return indices
 
 

@@ -8,7 +8,17 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
-from sparsesim.kernels.sampling import BLOCK, _classes, _gap, _roots_, collect, geometric_, uniform_
+from sparsesim.kernels.sampling import (
+    BLOCK,
+    collect,
+    first_gaps_,
+    geometric_,
+    geometric_gap,
+    put_,
+    rate_classes,
+    roots_,
+    uniform_,
+)
 
 Array = npt.NDArray[Any]
 
@@ -96,23 +106,16 @@ def _cascade_(state: Any, graph: Any, active: Any, count: int, stamp: int, marks
 @njit(cache=True)
 def _block_(state: Any, roots: Any, graph: Any, counts: Any, out: Any) -> int:
     """Draw one block of samples into ``out`` as far as there is room, and return the room it needs."""
-    gap = roots[3]
     m = len(graph[0]) - 1
     active = np.empty(m, np.int32)
     marks = (np.zeros(m, np.int64), np.zeros(m, np.int64), np.full(m, -1, np.int64), np.empty(m, np.int64))
-    upcoming = np.empty(len(gap), np.int64)
-    for group in range(len(gap)):
-        upcoming[group] = geometric_(state, gap[group])
+    upcoming = first_gaps_(state, roots[3])
     used = 0
     for row in range(len(counts)):
-        count = _roots_(state, upcoming, roots, active)
+        count = roots_(state, upcoming, roots, active)
         count = _cascade_(state, graph, active, count, row + 1, marks)
-        found = active[:count]
-        found.sort()
-        if used + count <= len(out):
-            out[used : used + count] = found
+        used = put_(active[:count], used, out)
         counts[row] = count
-        used += count
     return used
 
 
@@ -141,8 +144,8 @@ def graph_of(parents: tuple[tuple[int, ...], ...], rates: Array, every: Array, l
     np.maximum.at(largest, above_edge, rates[child])
     most = largest[above_edge]
     weight = np.divide(rates[child], most, out=np.zeros(len(child)), where=most > 0)
-    roots = _classes(np.flatnonzero(np.diff(parent_start) == 0), rates)
-    edges = (child_start, child, weight, _gap(largest), parent_start, parent)
+    roots = rate_classes(np.flatnonzero(np.diff(parent_start) == 0), rates)
+    edges = (child_start, child, weight, geometric_gap(largest), parent_start, parent)
     return Graph(*roots, *edges, every.astype(np.bool_), level.astype(np.int64), mean)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
-from sparsesim.kernels.sampling import BLOCK, _seeds, uniform_
+from sparsesim.kernels.sampling import BLOCK, block_seeds, uniform_
 
 Array = npt.NDArray[Any]
 
@@ -129,7 +129,7 @@ def draw_successive(weights: Array, k: int, n: int, rng: np.random.Generator) ->
     """Return ascending ``indices (n * k,)`` of n successive samples of size k with positive ``weights``."""
     indices = np.empty(n * k, np.int32)
     leaves = 1 << max(len(weights) - 1, 1).bit_length()
-    _draw(_seeds(n, rng), weights, leaves, k, n, indices)
+    _draw(block_seeds(n, rng), weights, leaves, k, n, indices)
     return indices
 
 

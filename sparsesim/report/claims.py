@@ -85,6 +85,7 @@ class Near:
     tolerance: float
 
     def verdict(self, measured: Interval) -> Verdict:
+        """Return REPRODUCED if the interval lies within the tolerance, and what stands against it otherwise."""
         nearest = max(0.0, measured.low - self.target, self.target - measured.high)
         farthest = max(abs(measured.low - self.target), abs(measured.high - self.target))
         if farthest <= self.tolerance:

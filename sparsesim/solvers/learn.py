@@ -24,13 +24,13 @@ ALTERNATIONS = 10  # of a non-negative rank-one factor, where no closed form exi
 Update = Callable[[FloatArray, Codes, FloatArray, FloatArray], FloatArray]
 
 
-class _Alternation(Protocol):
+class Learner(Protocol):
+    """What every dictionary learner here is told: how wide, coded by whom, and when two atoms are one."""
+
     @property
     def width(self) -> int: ...
     @property
     def encoder(self) -> Encoder: ...
-    @property
-    def iterations(self) -> int: ...
     @property
     def tolerance(self) -> float: ...
     @property
@@ -39,9 +39,19 @@ class _Alternation(Protocol):
     def max_coherence(self) -> float: ...
 
 
+class _Alternation(Learner, Protocol):
+    @property
+    def iterations(self) -> int: ...
+
+
 def _check(solver: _Alternation) -> None:
-    check_int("width", solver.width, 1)
+    check_learner(solver)
     check_int("iterations", solver.iterations, 1)
+
+
+def check_learner(solver: Learner) -> None:
+    """Raise ValueError or TypeError where a setting that all learners share is out of range."""
+    check_int("width", solver.width, 1)
     check_real("tolerance", solver.tolerance, 0.0, 1.0)
     check_real("max_coherence", solver.max_coherence, 0.0, 1.0, open_low=True)
     if not isinstance(solver.encoder, Encoder):

@@ -16,28 +16,18 @@ from sparsesim._arrays import Codes, FloatArray, IntArray, Rng, check_int, check
 from sparsesim.kernels.statistics import add_moments_, sweep_atoms_
 from sparsesim.kernels.synthesis import synthesise
 from sparsesim.solvers.base import Encoder, FittedDictionary, Status, unit_dictionary
-from sparsesim.solvers.learn import idle_atoms, initial_atoms, prepare, replace_atoms
+from sparsesim.solvers.learn import Learner, check_learner, idle_atoms, initial_atoms, prepare, replace_atoms
 
 CHECK_EVERY = 8  # batches between two looks for idle atoms
 
 
-class OnlineLearner(Protocol):
+class OnlineLearner(Learner, Protocol):
     """The configuration that the loop over mini-batches reads."""
 
-    @property
-    def width(self) -> int: ...
-    @property
-    def encoder(self) -> Encoder: ...
     @property
     def passes(self) -> int: ...
     @property
     def batch_size(self) -> int: ...
-    @property
-    def tolerance(self) -> float: ...
-    @property
-    def centre(self) -> bool: ...
-    @property
-    def max_coherence(self) -> float: ...
     @property
     def min_use(self) -> float: ...
 
@@ -56,16 +46,10 @@ class Memory(Protocol):
 
 def check_online(solver: OnlineLearner) -> None:
     """Raise ValueError or TypeError where a setting of the loop is out of range."""
-    check_int("width", solver.width, 1)
+    check_learner(solver)
     check_int("passes", solver.passes, 1)
     check_int("batch_size", solver.batch_size, 1)
-    check_real("tolerance", solver.tolerance, 0.0, 1.0)
-    check_real("max_coherence", solver.max_coherence, 0.0, 1.0, open_low=True)
     check_real("min_use", solver.min_use, 0.0, 1.0)
-    if not isinstance(solver.encoder, Encoder):
-        raise TypeError(
-            f"encoder must have a method encode(x, atoms), e.g. OrthogonalMatchingPursuit(3); got {solver.encoder!r}."
-        )
 
 
 def learn_in_batches(solver: OnlineLearner, x: FloatArray, rng: Rng, memory: Memory) -> FittedDictionary:

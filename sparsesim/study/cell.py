@@ -90,6 +90,7 @@ class OracleCell(_Truth):
     encoder: Encoder | None = None
 
     def evaluate(self) -> Evaluation:
+        """Return the true atoms with the encoder, or with the true support, against held-out samples."""
         model = self.model()
         model.check_linear("an OracleCell")
         batch = self.held_out(model)

@@ -63,7 +63,7 @@ def gram_capacities(gram: npt.ArrayLike) -> Array:
 
     References
     ----------
-    Scherlis et al. (2022), "Polysemanticity and capacity in neural networks", arXiv 2210.01892, section 2.
+    Scherlis et al. (2022), "Polysemanticity and capacity in neural networks", arXiv 2210.01892.
     """
     g = matrix("gram", gram)
     g = g / (np.abs(g).max() or 1.0)  # capacities have no scale
@@ -99,7 +99,7 @@ def capacity_loss(capacity: npt.ArrayLike, value: npt.ArrayLike, fourth_moment: 
 
     References
     ----------
-    Scherlis et al. (2022), arXiv 2210.01892, section 3.
+    Scherlis et al. (2022), arXiv 2210.01892.
     """
     a = _check_kurtosis(fourth_moment)
     share, v = _shares(capacity, value)

@@ -66,7 +66,7 @@ def paired_power(effect: float, sd: float, n: int, alpha: float = 0.05, *, compa
 
     References
     ----------
-    Lehmann and Romano (2005), "Testing Statistical Hypotheses", section 5.2, equation 5.17.
+    Lehmann and Romano (2005), "Testing Statistical Hypotheses", on the power of the t test.
     """
     _check_design(sd, alpha, comparisons)
     if not math.isfinite(effect):

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sparsesim.solvers.active_set import NonNegativeLeastSquares as NonNegativeLeastSquares
     from sparsesim.solvers.active_set import ReweightedLasso as ReweightedLasso
     from sparsesim.solvers.alternating import SignedDescent as SignedDescent
+    from sparsesim.solvers.base import Decoder as Decoder
     from sparsesim.solvers.base import Encoder as Encoder
     from sparsesim.solvers.base import FittedDictionary as FittedDictionary
     from sparsesim.solvers.base import Solver as Solver
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from sparsesim.solvers.convex import Lasso as Lasso
     from sparsesim.solvers.convex import duality_gap as duality_gap
     from sparsesim.solvers.convex import kkt_residual as kkt_residual
+    from sparsesim.solvers.erspud import ERSpUD as ERSpUD
+    from sparsesim.solvers.erspud import ExactInverse as ExactInverse
     from sparsesim.solvers.exhaustive import CertifiedCodes as CertifiedCodes
     from sparsesim.solvers.exhaustive import ExhaustiveSearch as ExhaustiveSearch
     from sparsesim.solvers.factorisation import NonNegativeFactorisation as NonNegativeFactorisation
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from sparsesim.solvers.itda import shared_atoms as shared_atoms
     from sparsesim.solvers.learn import KSVD as KSVD
     from sparsesim.solvers.learn import MethodOfOptimalDirections as MethodOfOptimalDirections
+    from sparsesim.solvers.least_absolute import least_absolute as least_absolute
     from sparsesim.solvers.least_squares import SupportLeastSquares as SupportLeastSquares
     from sparsesim.solvers.least_squares import least_squares_on_support as least_squares_on_support
     from sparsesim.solvers.masked import MaskedSparseCoding as MaskedSparseCoding
@@ -70,11 +74,12 @@ __getattr__, __dir__ = lazy(
     {
         "active_set": ("ElasticNet", "NonNegativeLeastSquares", "ReweightedLasso"),
         "alternating": ("SignedDescent",),
-        "base": ("Encoder", "FittedDictionary", "Solver", "Status", "StreamSolver", "unit_dictionary"),
+        "base": ("Decoder", "Encoder", "FittedDictionary", "Solver", "Status", "StreamSolver", "unit_dictionary"),
         "baselines": ("IndependentComponents", "LinearProjection", "PrincipalComponents", "RandomDictionary"),
         "beam": ("BeamPursuit",),
         "clustering": ("KMeans", "NearestCentroid"),
         "convex": ("Lasso", "duality_gap", "kkt_residual"),
+        "erspud": ("ERSpUD", "ExactInverse"),
         "exhaustive": ("CertifiedCodes", "ExhaustiveSearch"),
         "factorisation": ("NonNegativeFactorisation", "SemiNonNegativeFactorisation"),
         "gradient_pursuit": ("GradientPursuit",),
@@ -82,6 +87,7 @@ __getattr__, __dir__ = lazy(
         "homotopy": ("BasisPursuit", "Homotopy", "LassoPath", "basis_pursuit_gap", "lasso_path"),
         "itda": ("ITDA", "shared_atoms"),
         "learn": ("KSVD", "MethodOfOptimalDirections"),
+        "least_absolute": ("least_absolute",),
         "least_squares": ("SupportLeastSquares", "least_squares_on_support"),
         "masked": ("MaskedSparseCoding",),
         "neural.batch_topk": ("BatchTopK",),

@@ -31,6 +31,15 @@ class Encoder(Protocol):
         ...
 
 
+@runtime_checkable
+class Decoder(Protocol):
+    """A decoder that is not linear in the codes."""
+
+    def decode(self, codes: Codes) -> FloatArray:
+        """Return the centred reconstruction ``(n, d)`` of ``codes (n, p)``, which have the norms of atoms folded in."""
+        ...
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class FittedDictionary:
@@ -45,7 +54,7 @@ class FittedDictionary:
     encoder : Encoder
     status : Status
     trace : named series recorded while fitting, e.g. the loss per epoch.
-    linear_decoder : False where ``atoms`` are only a local linearisation of a nonlinear decoder.
+    decoder : None where x_hat = codes @ atoms + bias; else what decodes, and ``atoms`` are a local linearisation of it.
     """
 
     atoms: FloatArray
@@ -53,7 +62,7 @@ class FittedDictionary:
     encoder: Encoder
     status: Status
     trace: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    linear_decoder: bool = True
+    decoder: Decoder | None = None
 
     def __post_init__(self) -> None:
         if self.atoms.ndim != 2 or self.bias.shape != (self.atoms.shape[1],):
@@ -70,6 +79,11 @@ class FittedDictionary:
             )
         object.__setattr__(self, "atoms", read_only(self.atoms))
         object.__setattr__(self, "bias", read_only(self.bias))
+
+    @property
+    def linear_decoder(self) -> bool:
+        """Return whether a reconstruction is ``codes @ atoms + bias``."""
+        return self.decoder is None
 
     @property
     def width(self) -> int:
@@ -97,10 +111,13 @@ class FittedDictionary:
         )
 
     def decode(self, codes: Codes) -> FloatArray:
-        """Return the reconstruction ``codes @ atoms + bias``, of shape ``(n, d)``."""
+        """Return the reconstruction ``(n, d)``: ``codes @ atoms + bias``, or that of ``decoder`` where there is one."""
         if codes.shape[1] != self.width:
             raise ValueError(f"codes have {codes.shape[1]} columns, but the dictionary has width p={self.width}.")
-        return synthesise(codes, self.atoms, self.bias)
+        if self.decoder is None:
+            return synthesise(codes, self.atoms, self.bias)
+        decoded: FloatArray = self.decoder.decode(codes) + self.bias.astype(codes.dtype)
+        return decoded
 
 
 def unit_dictionary(

@@ -9,10 +9,10 @@ from scipy.optimize import linear_sum_assignment
 
 from sparsesim._source import Rows
 from sparsesim.solvers.base import Status
-from sparsesim.solvers.neural.batch_topk import BatchTopK, BatchTopKModule
+from sparsesim.solvers.neural.batch_topk import BatchTopK
 from sparsesim.solvers.neural.module import Step
 from sparsesim.solvers.neural.relu_l1 import ReLUL1, ReLUL1Module
-from sparsesim.solvers.neural.topk import TopK, TopKModule
+from sparsesim.solvers.neural.topk import TopK
 from sparsesim.solvers.neural.train import Training, train
 
 
@@ -66,12 +66,12 @@ def test_topk_codes_are_non_negative_and_as_many_as_asked_where_there_are_enough
     np.testing.assert_array_equal(counts, np.minimum(positive, 3))
 
 
-def selective(kind, **kwargs):
-    return kind(12, 3, 6, rng(0), aux=1 / 32, dead_after=50, **kwargs)
+def selective(kind):
+    return kind(12, 3, dead_after=50).module(6, rng(0))
 
 
 def test_batch_topk_on_one_sample_is_topk():
-    batch, single = selective(BatchTopKModule), selective(TopKModule)
+    batch, single = selective(BatchTopK), selective(TopK)
     for seed in range(20):
         x = tensor(rng(seed).standard_normal((1, 6)))
         step = Step(seed, 20)
@@ -82,7 +82,7 @@ def test_batch_topk_on_one_sample_is_topk():
 
 
 def test_batch_topk_keeps_k_on_average_exactly_and_commutes_with_the_order_of_rows():
-    module = selective(BatchTopKModule)
+    module = selective(BatchTopK)
     u = module.pre_activations(tensor(rng(1).standard_normal((64, 6))))
     kept = module.select(u)
     assert kept.sum() == 64 * 3 and kept.sum(-1).unique().numel() > 1
@@ -104,7 +104,7 @@ def test_batch_topk_spends_k_on_held_out_samples_by_its_threshold():
 
 
 def test_the_batch_topk_threshold_is_frozen_in_inference_and_rows_are_encoded_one_by_one():
-    module = selective(BatchTopKModule)
+    module = selective(BatchTopK)
     x = tensor(rng().standard_normal((64, 6)))
     module.train()
     module.losses(x, Step(0, 2))
@@ -140,7 +140,7 @@ def test_relu_l1_losses_are_those_of_the_equation():
     w, b, d, c = (
         p.detach().double().numpy() for p in (module.encoder, module.encoder_bias, module.decoder, module.bias)
     )
-    z = np.maximum((x.double().numpy() - c) @ w + b, 0)
+    z = np.maximum((x.double().numpy() - c) @ w.T + b, 0)
     terms = module.losses(x, Step(0, 1))
     # float32 against float64 sums of some forty terms of one sign
     assert terms["squared_error"].item() == pytest.approx(np.square(x.numpy() - z @ d - c).sum(1).mean(), rel=1e-5)
@@ -162,9 +162,9 @@ def test_auxk_revives_latents_that_lost_the_competition():
     x = (x - x.mean(0)) / x.std()
     silent = []
     for aux in (0.0, 1 / 32):
-        module = TopKModule(40, 3, 20, rng(), aux=aux, dead_after=50)
+        module = TopK(40, 3, aux=aux, dead_after=50).module(20, rng())
         with torch.no_grad():
-            module.encoder[:, :20] *= 0.01  # half of the latents are too weak to be among the three largest
+            module.encoder[:20] *= 0.01  # half of the latents are too weak to be among the three largest
         train(module, [Rows(x)], [rng(1)], Training(steps=1500))
         silent.append(int((module.encode(tensor(x)).sum(0) == 0).sum()))
     assert silent[0] >= 15 and silent[1] <= 5, silent

@@ -10,19 +10,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsesim.solvers.neural.batch_topk import BatchTopKModule
-from sparsesim.solvers.neural.pieces import (
-    RENEW_DEAD_EVERY,
-    BatchThreshold,
-    DeadLatents,
-    UnitDecoder,
-    _largest_by_key,
-    affine,
-    largest,
-    squared_error,
-)
+from sparsesim.solvers.neural.batch_topk import BatchTopK
+from sparsesim.solvers.neural.dead import RENEW_DEAD_EVERY, DeadLatents
+from sparsesim.solvers.neural.module import Step
+from sparsesim.solvers.neural.pieces import UnitDecoder, affine, squared_error
 from sparsesim.solvers.neural.relu_l1 import ReLUL1Module
-from sparsesim.solvers.neural.topk import TopKModule
+from sparsesim.solvers.neural.selection import _largest_by_key, largest
+from sparsesim.solvers.neural.threshold import BatchThreshold
+from sparsesim.solvers.neural.topk import TopK
 from sparsesim.solvers.neural.train import Training, _Adam
 
 
@@ -98,7 +93,7 @@ def test_affine_and_pre_activations_equal_the_textbook_formula():
     module = ReLUL1Module(7, 1.0, 4, rng())
     module.bias.data, module.encoder_bias.data = tensor(rng(2).standard_normal(4)), tensor(rng(3).standard_normal(7))
     x = tensor(rng(4).standard_normal((6, 4)))
-    direct = (x - module.bias) @ module.encoder + module.encoder_bias
+    direct = (x - module.bias) @ module.encoder.T + module.encoder_bias
     torch.testing.assert_close(module.pre_activations(x), direct, rtol=0, atol=3e-6)  # as above, magnitudes up to 5
 
 
@@ -158,7 +153,7 @@ def test_auxk_equals_its_definition_and_reaches_dead_rows_only():
 
 
 def test_auxk_without_dead_latents_is_zero_with_finite_gradients():
-    module = TopKModule(6, 2, 4, rng(), aux=1 / 32, dead_after=10)
+    module = TopK(6, 2, dead_after=10).module(4, rng())
     assert module.dead.revive(torch.ones(8, 6), torch.ones(8, 4), torch.zeros(8, 4), module.decoder).item() == 0.0
     tracker = dead_latents([2])
     x = tensor(rng().standard_normal((8, 4)))
@@ -264,9 +259,9 @@ def test_training_refuses_what_makes_no_sense_and_names_it(change, error):
         Training(**change)
 
 
-@pytest.mark.parametrize("build", [TopKModule, BatchTopKModule])
+@pytest.mark.parametrize("build", [TopK, BatchTopK])
 def test_gradient_steps_keep_atoms_on_the_sphere(build):
-    module: UnitDecoder = build(6, 2, 4, rng(), aux=1 / 32, dead_after=10)
+    module: UnitDecoder = build(6, 2, dead_after=10).module(4, rng())
     optimiser = _Adam(module, Training(steps=30, learning_rate=0.1), ensemble=False)
     for index in range(30):
         x = tensor(rng(index).standard_normal((8, 4)))
@@ -278,6 +273,50 @@ def test_gradient_steps_keep_atoms_on_the_sphere(build):
             # The projection is exact up to float32 rounding of gradients of size 10.
             assert radial.abs().max() < 1e-5
             optimiser.step(index)
-            module.after_step()
+            module.after_step(optimiser)
         # Five float32 operations on four numbers: a few units of 6e-8.
         np.testing.assert_allclose(torch.linalg.vector_norm(module.decoder, dim=-1).detach().numpy(), 1, atol=5e-7)
+
+
+def test_adam_forgets_the_moments_of_the_rows_it_is_told_and_no_others():
+    module = TopK(6, 2).module(4, rng())
+    optimiser = _Adam(module, Training(steps=2), ensemble=False)
+    for parameter in module.parameters():
+        parameter.grad.fill_(1.0)
+    optimiser.step(0)
+    where = torch.zeros(6, 1, dtype=torch.bool)
+    where[2] = True
+    optimiser.forget(module.decoder, where)
+    moments = dict(zip(dict(module.named_parameters()), split(optimiser.mean, module), strict=True))
+    assert torch.all(moments["decoder"][2] == 0) and torch.all(moments["decoder"][[0, 1, 3, 4, 5]] != 0)
+    assert all(torch.all(moments[name] != 0) for name in ("encoder", "encoder_bias", "bias"))
+    with pytest.raises(ValueError, match="knows no such parameter"):
+        optimiser.forget(torch.nn.Parameter(torch.zeros(6, 4)), where)
+
+
+def split(flat: torch.Tensor, module: torch.nn.Module) -> list[torch.Tensor]:
+    parameters = list(module.parameters())
+    parts = flat.split([p.numel() for p in parameters])
+    return [part.view(p.shape) for part, p in zip(parts, parameters, strict=True)]
+
+
+def test_weight_decay_is_that_of_adamw():
+    training = Training(steps=5, learning_rate=0.05, weight_decay=0.3, warmup=0.0, decay=0.0)
+    module, twin = ReLUL1Module(5, 0.3, 3, rng()), ReLUL1Module(5, 0.3, 3, rng())
+    ours = _Adam(module, training, ensemble=False)
+    theirs = torch.optim.AdamW(twin.parameters(), lr=0.05, betas=training.betas, eps=training.eps, weight_decay=0.3)
+    for index in range(5):
+        for a, b in zip(module.parameters(), twin.parameters(), strict=True):
+            gradient = tensor(rng(index).standard_normal(tuple(a.shape)))
+            a.grad.copy_(gradient)
+            b.grad = gradient.clone()
+        ours.step(index)
+        theirs.step()
+    for a, b in zip(module.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)  # five float32 steps of the same arithmetic
+
+
+def test_a_ramp_runs_from_start_to_end_and_steps_up_where_they_coincide():
+    ramps = [Step(index, 11).ramp(0.2, 0.6) for index in range(11)]
+    np.testing.assert_allclose(ramps, [0, 0, 0, 0.25, 0.5, 0.75, 1, 1, 1, 1, 1], atol=1e-12)
+    assert [Step(index, 3).ramp(0.5, 0.5) for index in range(3)] == [0.0, 1.0, 1.0]

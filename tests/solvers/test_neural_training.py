@@ -119,6 +119,17 @@ def test_members_may_differ_in_penalty_but_not_in_shape_kind_or_training():
         fit_together(solvers, [source], rngs)
 
 
+def test_members_may_differ_in_learning_rate():
+    short = dataclasses.replace(SHORT, steps=40, weight_decay=0.1)
+    solvers = [ReLUL1(8, 1.0, dataclasses.replace(short, learning_rate=rate)) for rate in (3e-3, 1e-3, 6e-3)]
+    source = Rows(samples())
+    together = fit_together(solvers, [source] * 3, [rng(e) for e in range(3)])
+    for e, fitted in enumerate(together):
+        alone = solvers[e].fit_stream(source, rng=rng(e))
+        np.testing.assert_allclose(fitted.atoms, alone.atoms, atol=1e-4)  # rounding over 40 steps, see above
+        np.testing.assert_allclose(fitted.trace["loss"], alone.trace["loss"], rtol=1e-4)
+
+
 @each_solver
 def test_global_state_of_torch_and_numpy_is_left_alone(solver):
     legacy = repr(np.random.get_state(legacy=False))  # noqa: NPY002 - reading it is the point

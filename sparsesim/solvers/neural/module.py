@@ -10,10 +10,12 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Protocol, final
 
 import torch
 from torch import Tensor, nn
+
+from sparsesim._arrays import Rng
 
 
 @final
@@ -30,6 +32,12 @@ class Step:
         """Share of training done: 0 at the first step, 1 at the last."""
         return self.index / max(self.total - 1, 1)
 
+    def ramp(self, start: float, end: float) -> float:
+        """Share of the way from ``progress`` start to end, clipped to [0, 1]; a step up where they are equal."""
+        if self.progress <= start or self.progress >= end:
+            return float(self.progress >= end)
+        return (self.progress - start) / (end - start)
+
     def normal(self, like: Tensor) -> Tensor:
         """Return standard normal noise of the shape of ``like``, each member's from its own generator."""
         if like.ndim == 2:
@@ -39,12 +47,28 @@ class Step:
         return torch.stack(draws)
 
 
+class Optimiser(Protocol):
+    """What a module may ask of the optimiser after a step."""
+
+    def forget(self, parameter: nn.Parameter, where: Tensor) -> None:
+        """Set the moments of ``parameter`` to zero where the boolean ``where``, broadcast to its shape, is true."""
+        ...
+
+
 class SparseModule(nn.Module, ABC):
     """A model that `train` can train: everything acts on the last two axes, running statistics are buffers.
 
     Hyperparameters that may differ between the members of an ensemble are buffers of shape ``()``; those that decide
     shapes or control flow are plain attributes, and `stack` insists that they agree.
     """
+
+    linear = True  # False where `decode` is not affine in the codes and `atoms` are only a local linearisation
+
+    def prime(self, sample: Tensor, rng: Rng) -> None:
+        """Set initial values that depend on data, from a ``sample (n, d)`` of what it will be trained on.
+
+        Called once on each member before training (and before stacking), without gradient recording.
+        """
 
     @abstractmethod
     def encode(self, x: Tensor) -> Tensor:
@@ -69,8 +93,11 @@ class SparseModule(nn.Module, ABC):
     def before_step(self) -> None:
         """Change the gradients before the optimiser reads them (called without gradient recording)."""
 
-    def after_step(self) -> None:
-        """Restore constraints of the parameters after the optimiser moved them (called without gradient recording)."""
+    def after_step(self, optimiser: Optimiser) -> None:
+        """Restore constraints of the parameters after the optimiser moved them (called without gradient recording).
+
+        A module that replaces rows of a parameter, as resampling does, has the ``optimiser`` forget their moments.
+        """
 
 
 def tensors(module: nn.Module) -> dict[str, Tensor]:

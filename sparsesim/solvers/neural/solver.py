@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -65,7 +65,7 @@ def fit_together(
 
     Member e is what ``solvers[e].fit_stream(sources[e], rng=rngs[e])`` returns, up to float32 rounding: batched
     products sum in another order. Small models are bound by launches, so E of them cost little more than one. The
-    solvers must be of one kind, width and training; penalties may differ, k may not.
+    solvers must be of one kind, width and training; penalties and learning rates may differ.
 
     Raises
     ------
@@ -78,8 +78,14 @@ def fit_together(
             f"got {len(solvers)}, {len(sources)} and {len(rngs)}."
         )
     training = solvers[0].training
-    if any(type(s) is not type(solvers[0]) or s.training != training for s in solvers):
-        raise ValueError("solvers trained together must be of one kind with equal training. Fit them separately.")
+    if any(
+        type(s) is not type(solvers[0]) or replace(s.training, learning_rate=training.learning_rate) != training
+        for s in solvers
+    ):
+        raise ValueError(
+            "solvers trained together must be of one kind with equal training, up to its "
+            "learning rate. Fit them separately."
+        )
     with torch.inference_mode(False):  # tensors made in a caller's inference mode could not be trained
         return _fit_together(solvers, sources, rngs)
 
@@ -90,17 +96,29 @@ def _fit_together(
     training = solvers[0].training
     data, modules, order = [], [], []
     for solver, source, rng in zip(solvers, sources, rngs, strict=True):
-        init_rng, train_rng, probe_rng = fork(rng, 3)
+        init_rng, train_rng, probe_rng, prime_rng = fork(rng, 4)
         data.append(_prepared(source, probe_rng, training.normalise))
         with torch.device("cpu"):
             modules.append(solver.module(source.dim, init_rng))
+            _prime(modules[-1], data[-1].source, prime_rng)
         order.append(train_rng)
     single = len(modules) == 1
     model = modules[0] if single else stack(modules)
     with _threads_for(len(modules) * training.batch_size * solvers[0].width * data[0].source.dim):
-        outcomes = train(model, [each.source for each in data], order, training)
+        rates = [solver.training.learning_rate for solver in solvers]
+        outcomes = train(model, [each.source for each in data], order, training, rates)
     trained = [model] if single else [member(model, e) for e in range(len(modules))]
     return [_fitted(*parts) for parts in zip(trained, data, outcomes, strict=True)]
+
+
+def _prime(module: SparseModule, source: Source, rng: Rng) -> None:
+    """Show ``module`` a sample of what it will be trained on, if it asks for one: at most `PROBE` distinct rows."""
+    if type(module).prime is SparseModule.prime:
+        return
+    size = min(PROBE, len(source.x)) if isinstance(source, Rows) else PROBE
+    sample_rng, own_rng = fork(rng, 2)
+    with torch.no_grad():
+        module.prime(torch.from_numpy(np.array(next(source.batches(size, sample_rng)))), own_rng)
 
 
 @contextmanager
@@ -245,6 +263,28 @@ class NeuralEncoder:
         return codes[rows, columns], columns.astype(np.int32), np.bincount(rows, minlength=len(x))
 
 
+@final
+@dataclass(frozen=True, eq=False)
+class NeuralDecoder:
+    """The trained nonlinear decoder as a `Decoder` of the codes that its own ``encoder`` gives."""
+
+    encoder: NeuralEncoder
+
+    def decode(self, codes: Codes) -> FloatArray:
+        """Return the centred reconstruction ``(n, d)``: (module.decode(codes / (scale norms)) - offset) * scale."""
+        known = self.encoder
+        gauge = known.norms * known.scale
+        gauge = np.where(gauge > 0, gauge, 1.0)
+        size = max(1, BLOCK_VALUES // len(gauge))
+        out = np.empty((codes.shape[0], len(known.offset)), codes.dtype)
+        for start in range(0, len(out), size):
+            block = (codes[start : start + size].toarray() / gauge).astype(np.float32)
+            with torch.no_grad():
+                values = known.module.decode(torch.from_numpy(block)).numpy()
+            out[start : start + size] = (values - known.offset) * known.scale
+        return out
+
+
 _NO_CODES = (np.empty(0, np.float32), np.empty(0, np.int32), np.empty(0, np.int64))
 
 
@@ -254,4 +294,5 @@ def _fitted(model: SparseModule, data: _Data, outcome: Outcome) -> FittedDiction
     atoms, norms = unit_rows(model.atoms().double().numpy())
     offset = model.decoder_bias().double().numpy()
     encoder = NeuralEncoder(model, read_only(atoms), read_only(norms), read_only(offset), data.scale)
-    return FittedDictionary(atoms, data.scale * offset + data.mean, encoder, outcome.status, outcome.trace)
+    decoder = None if model.linear else NeuralDecoder(encoder)
+    return FittedDictionary(atoms, data.scale * offset + data.mean, encoder, outcome.status, outcome.trace, decoder)

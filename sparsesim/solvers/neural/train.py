@@ -9,7 +9,7 @@ from typing import final
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparsesim._arrays import FloatArray, Rng, check_int, check_real
 from sparsesim._identity import fork
@@ -37,6 +37,7 @@ class Training:
     warmup : share of the steps over which the rate rises from zero.
     decay : share of the steps, at the end, over which the rate falls to zero.
     grad_clip : largest Euclidean norm of the whole gradient of one model; None does not clip.
+    weight_decay : decoupled from the gradient (AdamW): each step first scales the weights by 1 - rate * weight_decay.
     normalise : shift and scale the data to mean zero and E||x||^2 = d before training, folded back afterwards.
         Penalties are quoted in that scale. False trains on the data as they are.
     """
@@ -49,6 +50,7 @@ class Training:
     warmup: float = 0.02
     decay: float = 0.3
     grad_clip: float | None = None
+    weight_decay: float = 0.0
     normalise: bool = True
 
     def __post_init__(self) -> None:
@@ -67,6 +69,7 @@ class Training:
             raise ValueError(f"warmup + decay must not exceed 1; got {self.warmup!r} + {self.decay!r}.")
         if self.grad_clip is not None:
             check_real("grad_clip", self.grad_clip, 0.0, open_low=True)
+        check_real("weight_decay", self.weight_decay, 0.0)
         if not isinstance(self.normalise, bool):
             raise TypeError(f"normalise must be True or False; got {self.normalise!r}.")
 
@@ -88,13 +91,21 @@ class Outcome:
     trace: dict[str, tuple[float, ...]]
 
 
-def train(module: SparseModule, sources: Sequence[Source], rngs: Sequence[Rng], training: Training) -> list[Outcome]:
+def train(
+    module: SparseModule,
+    sources: Sequence[Source],
+    rngs: Sequence[Rng],
+    training: Training,
+    learning_rates: Sequence[float] | None = None,
+) -> list[Outcome]:
     """Train ``module`` in place and return one `Outcome` for each source: BUDGET_SPENT, or DIVERGED.
 
     With one source the module is a single model; with E it is an ensemble of E members made by `stack`, trained
     together, member e as it would be alone on ``sources[e]`` with ``rngs[e]`` (up to rounding). A member whose loss or
     weights stop being finite is DIVERGED: it is left with its last weights that were checked to be finite, at most
     `CHECK_EVERY` steps old, its trace has ``diverged_at``, and the others go on.
+
+    Member e learns at ``learning_rates[e]`` where they are given, else all at that of ``training``.
 
     The trace holds ``step``, each loss term and their sum ``loss`` at about `POINTS` steps.
     """
@@ -104,15 +115,20 @@ def train(module: SparseModule, sources: Sequence[Source], rngs: Sequence[Rng], 
     module.train()
     try:
         with torch.enable_grad():
-            return _run(module, _feed(sources, order, training), generators, training)
+            optimiser = _Adam(module, training, len(sources) > 1, learning_rates)
+            return _run(module, _feed(sources, order, training), generators, training, optimiser)
     finally:
         module.train(mode)
 
 
 def _run(
-    module: SparseModule, feed: Iterator[Tensor], generators: tuple[torch.Generator, ...], training: Training
+    module: SparseModule,
+    feed: Iterator[Tensor],
+    generators: tuple[torch.Generator, ...],
+    training: Training,
+    optimiser: _Adam,
 ) -> list[Outcome]:
-    optimiser, watch = _Adam(module, training, len(generators) > 1), _Watch(module, len(generators), training.steps)
+    watch = _Watch(module, len(generators), training.steps)
     for index, x in enumerate(feed):
         step = Step(index, training.steps, generators)
         terms = module.losses(x, step)
@@ -121,7 +137,7 @@ def _run(
         with torch.no_grad():
             module.before_step()
             optimiser.step(index)
-            module.after_step()
+            module.after_step(optimiser)
         if watch.all_diverged(index, terms, loss.detach()):
             break
     optimiser.release()
@@ -156,7 +172,9 @@ class _Adam:
     Parameters and their gradients become views of the vector, which backward adds to in place.
     """
 
-    def __init__(self, module: SparseModule, training: Training, ensemble: bool) -> None:
+    def __init__(
+        self, module: SparseModule, training: Training, ensemble: bool, learning_rates: Sequence[float] | None = None
+    ) -> None:
         self.parameters, self.ensemble = list(module.parameters()), ensemble
         self.flat = torch.cat([p.detach().reshape(-1) for p in self.parameters])
         self.gradient, self.mean, self.square, self.scratch = (torch.zeros_like(self.flat) for _ in range(4))
@@ -171,17 +189,49 @@ class _Adam:
         root = np.sqrt(1 - self.beta2**powers)
         self.rates = (training.rates() * root / (1 - self.beta1**powers)).tolist()
         self.eps = (training.eps * root).tolist()
-        self.clip = training.grad_clip
+        self.clip, self.decay = training.grad_clip, training.weight_decay
+        self.slowness = self._slowness(learning_rates, training.learning_rate)
 
     def step(self, index: int) -> None:
         """Move the weights by one Adam step on the gradient at hand, at the rate of step ``index``."""
         if self.clip is not None:
             self._clip(self.clip)
+        if self.decay:
+            self._shrink(index)
         self.mean.lerp_(self.gradient, 1 - self.beta1)
         self.square.mul_(self.beta2).addcmul_(self.gradient, self.gradient, value=1 - self.beta2)
         torch.sqrt(self.square, out=self.scratch).add_(self.eps[index])
+        if self.slowness is not None:
+            self.scratch.mul_(self.slowness)
         self.flat.addcdiv_(self.mean, self.scratch, value=-self.rates[index])
         self.gradient.zero_()
+
+    def _slowness(self, learning_rates: Sequence[float] | None, common: float) -> Tensor | None:
+        """Return the common rate over that of its member for each weight; None where all rates are the common one."""
+        if learning_rates is None or all(rate == common for rate in learning_rates):
+            return None
+        ratio = torch.tensor([common / rate for rate in learning_rates], dtype=self.flat.dtype)
+        parts = [ratio.repeat_interleave(p.numel() // len(ratio)) for p in self.parameters]
+        return torch.cat(parts).to(self.flat.device)
+
+    def _shrink(self, index: int) -> None:
+        """Apply the decoupled weight decay of step ``index``."""
+        rate = self.rates[index] * (1 - self.beta1 ** (index + 1)) / (1 - self.beta2 ** (index + 1)) ** 0.5
+        if self.slowness is None:
+            self.flat.mul_(1 - rate * self.decay)
+        else:
+            self.flat.addcdiv_(self.flat, self.slowness, value=-rate * self.decay)
+
+    def forget(self, parameter: nn.Parameter, where: Tensor) -> None:
+        """Set both moments of ``parameter`` to zero where ``where``, broadcast to its shape, is true."""
+        start = 0
+        for p in self.parameters:
+            if p is parameter:
+                for moment in (self.mean, self.square):
+                    moment[start : start + p.numel()].view(p.shape).masked_fill_(where, 0.0)
+                return
+            start += p.numel()
+        raise ValueError("the optimiser knows no such parameter; pass a parameter of the module that it trains.")
 
     def _clip(self, largest: float) -> None:
         """Scale the gradient of each model down to norm ``largest``."""

@@ -1,0 +1,65 @@
+"""Latents that have fallen silent, and the loss that revives them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sparsesim.solvers.neural.selection import largest
+
+RENEW_DEAD_EVERY = 10  # steps between two looks at which latents are dead: the look is a host synchronisation
+NOTHING = 1e-12  # below any variance of data with E||x||^2 = d
+
+
+class DeadLatents(nn.Module):
+    """Which latents have been silent for ``dead_after`` steps, and AuxK, the loss that revives them.
+
+    AuxK lets the k_aux = max(d // 2, 1) largest dead latents (after a ReLU) predict the residual of the
+    reconstruction, which is held fixed: weight * V * ||r - z_aux D||^2 / ||r - mean r||^2, without bias, where V is the
+    total variance of the batch. With V the term has the units of a squared error: the sum of both is V times the loss
+    of the paper. Live decoder rows get no gradient, and with no dead latent the loss is zero. The set of dead latents
+    is renewed, and silence counted, every `RENEW_DEAD_EVERY` steps.
+
+    References
+    ----------
+    Gao et al. (2024), arXiv 2406.04093, appendix A.2.
+    """
+
+    count: Tensor
+    silent: Tensor
+    dead: Tensor
+
+    def __init__(self, width: int, dim: int, weight: float, dead_after: int) -> None:
+        super().__init__()
+        self.weight, self.dead_after, self.k_aux = weight, dead_after, max(dim // 2, 1)
+        for name in ("count", "silent", "dead"):
+            self.register_buffer(name, torch.zeros(width, dtype=torch.float32))
+        self.any_dead = False
+
+    @torch.no_grad()
+    def observe(self, fired: Tensor, index: int) -> None:
+        """Take note of which latents fired: ``fired (..., B, p)`` is 0 or 1."""
+        self.count.add_(fired.sum(-2))
+        if (index + 1) % RENEW_DEAD_EVERY == 0:
+            self.silent.add_(RENEW_DEAD_EVERY).mul_(self.count == 0.0)
+            self.count.zero_()
+            self.dead.copy_(self.silent >= self.dead_after)
+            self.any_dead = bool(self.dead.any())
+
+    def revive(self, u: Tensor, x: Tensor, reconstruction: Tensor, decoder: Tensor) -> Tensor:
+        """Return AuxK, ``()`` or ``(E,)``, for pre-activations ``u (..., B, p)`` and the main reconstruction."""
+        if not self.any_dead or self.weight == 0.0:
+            return x.new_zeros(x.shape[:-2])
+        residual = (x - reconstruction).detach()
+        codes = u * largest(u.detach() * self.dead.unsqueeze(-2), self.k_aux)
+        error = (residual - codes @ decoder).square().sum((-2, -1))
+        spread = _spread(x)
+        # A perfect reconstruction leaves nothing to predict: the floor keeps 0 / 0 away.
+        relative = error / _spread(residual).clamp_min(1e-6 * spread + NOTHING)
+        # Members of an ensemble without dead latents have no such loss, though others have.
+        return (self.weight / x.shape[-2]) * spread * relative * self.dead.amax(-1)
+
+
+def _spread(x: Tensor) -> Tensor:
+    """Return the sum of squares about the mean of the batch, ``()`` or ``(E,)``."""
+    return (x - x.mean(-2, keepdim=True)).square().sum((-2, -1))

@@ -17,6 +17,7 @@ from sparsesim.solvers.base import Solver
 from sparsesim.solvers.baselines import IndependentComponents, PrincipalComponents, RandomDictionary
 from sparsesim.solvers.clustering import KMeans
 from sparsesim.solvers.convex import Lasso
+from sparsesim.solvers.erspud import ERSpUD
 from sparsesim.solvers.factorisation import NonNegativeFactorisation, SemiNonNegativeFactorisation
 from sparsesim.solvers.itda import ITDA
 from sparsesim.solvers.learn import KSVD, MethodOfOptimalDirections
@@ -47,6 +48,7 @@ SOLVERS: list[Solver] = [
     SignedDescent(12, CorrelationThreshold(0.5, refit=True), iterations=5),
     MaskedSparseCoding(12, 2, epochs=5),
     ITDA(12, 2),
+    ERSpUD(8, programmes=24),
     NonNegativeFactorisation(6, iterations=5),
     SemiNonNegativeFactorisation(6, iterations=5),
     KMeans(12, iterations=10),

@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 
 import sparsesim.solvers
 from sparsesim.solvers.alternating import SignedDescent
+from sparsesim.solvers.archetypal import ArchetypalAnalysis
 from sparsesim.solvers.base import Solver
 from sparsesim.solvers.baselines import IndependentComponents, PrincipalComponents, RandomDictionary
 from sparsesim.solvers.clustering import KMeans
@@ -23,6 +24,7 @@ from sparsesim.solvers.itda import ITDA
 from sparsesim.solvers.learn import KSVD, MethodOfOptimalDirections
 from sparsesim.solvers.masked import MaskedSparseCoding
 from sparsesim.solvers.neural.batch_topk import BatchTopK
+from sparsesim.solvers.neural.mp import MatchingPursuitSAE
 from sparsesim.solvers.neural.relu_l1 import ReLUL1
 from sparsesim.solvers.neural.topk import TopK
 from sparsesim.solvers.neural.train import Training
@@ -49,6 +51,7 @@ SOLVERS: list[Solver] = [
     MaskedSparseCoding(12, 2, epochs=5),
     ITDA(12, 2),
     ERSpUD(8, programmes=24),
+    ArchetypalAnalysis(12, iterations=5),
     NonNegativeFactorisation(6, iterations=5),
     SemiNonNegativeFactorisation(6, iterations=5),
     KMeans(12, iterations=10),
@@ -56,6 +59,7 @@ SOLVERS: list[Solver] = [
     TopK(12, 3, training=SHORT),
     BatchTopK(12, 3, training=SHORT),
     GaussianVAE(12, training=SHORT),
+    MatchingPursuitSAE(12, 3, training=SHORT),
 ]
 
 

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from sparsesim.solvers.active_set import ReweightedLasso as ReweightedLasso
     from sparsesim.solvers.alternating import SignedDescent as SignedDescent
     from sparsesim.solvers.base import Decoder as Decoder
+    from sparsesim.solvers.archetypal import ArchetypalAnalysis as ArchetypalAnalysis
+    from sparsesim.solvers.archetypal import SimplexLeastSquares as SimplexLeastSquares
+    from sparsesim.solvers.archetypal import archetypes as archetypes
+    from sparsesim.solvers.archetypal import nearest_in_hull as nearest_in_hull
     from sparsesim.solvers.base import Encoder as Encoder
     from sparsesim.solvers.base import FittedDictionary as FittedDictionary
     from sparsesim.solvers.base import Solver as Solver
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
     from sparsesim.solvers.least_squares import least_squares_on_support as least_squares_on_support
     from sparsesim.solvers.masked import MaskedSparseCoding as MaskedSparseCoding
     from sparsesim.solvers.neural.batch_topk import BatchTopK as BatchTopK
+    from sparsesim.solvers.neural.mp import MatchingPursuitSAE as MatchingPursuitSAE
     from sparsesim.solvers.neural.relu_l1 import ReLUL1 as ReLUL1
     from sparsesim.solvers.neural.topk import TopK as TopK
     from sparsesim.solvers.neural.train import Training as Training
@@ -74,6 +79,7 @@ __getattr__, __dir__ = lazy(
     {
         "active_set": ("ElasticNet", "NonNegativeLeastSquares", "ReweightedLasso"),
         "alternating": ("SignedDescent",),
+        "archetypal": ("ArchetypalAnalysis", "SimplexLeastSquares", "archetypes", "nearest_in_hull"),
         "base": ("Decoder", "Encoder", "FittedDictionary", "Solver", "Status", "StreamSolver", "unit_dictionary"),
         "baselines": ("IndependentComponents", "LinearProjection", "PrincipalComponents", "RandomDictionary"),
         "beam": ("BeamPursuit",),
@@ -91,6 +97,7 @@ __getattr__, __dir__ = lazy(
         "least_squares": ("SupportLeastSquares", "least_squares_on_support"),
         "masked": ("MaskedSparseCoding",),
         "neural.batch_topk": ("BatchTopK",),
+        "neural.mp": ("MatchingPursuitSAE",),
         "neural.relu_l1": ("ReLUL1",),
         "neural.topk": ("TopK",),
         "neural.train": ("Training",),

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.batch_topk import BatchTopK as BatchTopK
     from sparsesim.solvers.neural.module import SparseModule as SparseModule
     from sparsesim.solvers.neural.module import Step as Step
+    from sparsesim.solvers.neural.mp import MatchingPursuitSAE as MatchingPursuitSAE
     from sparsesim.solvers.neural.relu_l1 import ReLUL1 as ReLUL1
     from sparsesim.solvers.neural.solver import NeuralEncoder as NeuralEncoder
     from sparsesim.solvers.neural.solver import NeuralSolver as NeuralSolver
@@ -23,6 +24,7 @@ __getattr__, __dir__ = lazy(
     {
         "batch_topk": ("BatchTopK",),
         "module": ("SparseModule", "Step"),
+        "mp": ("MatchingPursuitSAE",),
         "relu_l1": ("ReLUL1",),
         "solver": ("NeuralEncoder", "NeuralSolver", "fit_together"),
         "topk": ("TopK",),

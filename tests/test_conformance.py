@@ -24,6 +24,7 @@ from sparsesim.solvers.itda import ITDA
 from sparsesim.solvers.learn import KSVD, MethodOfOptimalDirections
 from sparsesim.solvers.masked import MaskedSparseCoding
 from sparsesim.solvers.neural.batch_topk import BatchTopK
+from sparsesim.solvers.neural.ensemble import Bagging, Boosting
 from sparsesim.solvers.neural.mp import MatchingPursuitSAE
 from sparsesim.solvers.neural.relu_l1 import ReLUL1
 from sparsesim.solvers.neural.topk import TopK
@@ -60,6 +61,8 @@ SOLVERS: list[Solver] = [
     BatchTopK(12, 3, training=SHORT),
     GaussianVAE(12, training=SHORT),
     MatchingPursuitSAE(12, 3, training=SHORT),
+    Bagging(TopK(6, 2, training=SHORT), 2),
+    Boosting(TopK(6, 2, training=SHORT), 2),
 ]
 
 

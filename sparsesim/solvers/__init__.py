@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from sparsesim.solvers.least_squares import least_squares_on_support as least_squares_on_support
     from sparsesim.solvers.masked import MaskedSparseCoding as MaskedSparseCoding
     from sparsesim.solvers.neural.batch_topk import BatchTopK as BatchTopK
+    from sparsesim.solvers.neural.ensemble import Bagging as Bagging
+    from sparsesim.solvers.neural.ensemble import Boosting as Boosting
     from sparsesim.solvers.neural.mp import MatchingPursuitSAE as MatchingPursuitSAE
     from sparsesim.solvers.neural.relu_l1 import ReLUL1 as ReLUL1
     from sparsesim.solvers.neural.topk import TopK as TopK
@@ -97,6 +99,7 @@ __getattr__, __dir__ = lazy(
         "least_squares": ("SupportLeastSquares", "least_squares_on_support"),
         "masked": ("MaskedSparseCoding",),
         "neural.batch_topk": ("BatchTopK",),
+        "neural.ensemble": ("Bagging", "Boosting"),
         "neural.mp": ("MatchingPursuitSAE",),
         "neural.relu_l1": ("ReLUL1",),
         "neural.topk": ("TopK",),

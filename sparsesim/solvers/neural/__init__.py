@@ -8,6 +8,8 @@ from sparsesim._lazy import lazy
 
 if TYPE_CHECKING:
     from sparsesim.solvers.neural.batch_topk import BatchTopK as BatchTopK
+    from sparsesim.solvers.neural.ensemble import Bagging as Bagging
+    from sparsesim.solvers.neural.ensemble import Boosting as Boosting
     from sparsesim.solvers.neural.module import SparseModule as SparseModule
     from sparsesim.solvers.neural.module import Step as Step
     from sparsesim.solvers.neural.mp import MatchingPursuitSAE as MatchingPursuitSAE
@@ -23,6 +25,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         "batch_topk": ("BatchTopK",),
+        "ensemble": ("Bagging", "Boosting"),
         "module": ("SparseModule", "Step"),
         "mp": ("MatchingPursuitSAE",),
         "relu_l1": ("ReLUL1",),

@@ -40,11 +40,9 @@ def samples(seed: int = 0, n: int = 400, d: int = 8, m: int = 12) -> np.ndarray:
     return ((r.random((n, m)) < 0.15) * r.uniform(0.5, 1.5, (n, m))) @ atoms
 
 
-def codes_of(picks, width: int) -> torch.Tensor:
-    codes = torch.zeros(len(picks[0].chosen), width, dtype=torch.float64)
-    for pick in picks:
-        codes[torch.arange(len(codes)), pick.chosen] += pick.value
-    return codes
+def pursued(x: torch.Tensor, atoms: torch.Tensor, steps: int, tolerance: float, signed: bool):
+    residual, found = pursue(x, atoms, steps, tolerance, signed)
+    return residual, found, found.codes(x, atoms.shape[-2])
 
 
 def slow_pursuit(x: np.ndarray, atoms: np.ndarray, steps: int, tolerance: float, signed: bool) -> np.ndarray:
@@ -67,53 +65,50 @@ def test_every_step_is_orthogonal_to_what_it_leaves_and_the_energy_never_grows(s
     x, atoms = normal(50, 6), unit(15, 6)
     energy = x.square().sum(-1)
     for steps in range(1, 9):
-        residual, picks = pursue(x, atoms, steps, 0.0, signed)
+        residual, found, codes = pursued(x, atoms, steps, 0.0, signed)
         # float64 sums of six terms of size one
-        torch.testing.assert_close(codes_of(picks, 15) @ atoms + residual, x, atol=1e-13, rtol=0)
-        last = picks[-1]
-        went = last.value != 0
-        assert went.any() and ((last.row * residual).sum(-1)[went].abs() < 1e-13).all()
+        torch.testing.assert_close(codes @ atoms + residual, x, atol=1e-13, rtol=0)
+        went, last = found.count == steps, torch.from_numpy(found.value[:, -1])
+        row = atoms[found.chosen[:, -1]]
+        assert went.any() and ((row * residual).sum(-1)[went].abs() < 1e-13).all()
         now = residual.square().sum(-1)
-        lost = energy - now
-        torch.testing.assert_close(lost, last.value.square(), atol=1e-12, rtol=0)
-        assert (signed and bool(went.all())) or bool((last.value >= 0).all())
+        torch.testing.assert_close(energy - now, last.square(), atol=1e-12, rtol=0)
+        assert (signed and went.all()) or (found.value >= 0).all()
         energy = now
 
 
-@pytest.mark.parametrize(
-    ("signed", "tolerance", "batch"), [(False, 0.0, 40), (True, 0.0, 40), (False, 0.9, 2), (True, 0.4, 2)]
-)
-def test_the_codes_are_those_of_a_pursuit_row_by_row(signed, tolerance, batch):
-    x, atoms = normal(batch, 6), unit(25, 6)  # two rows and five steps do not pay for a Gram matrix of 25
-    _, picks = pursue(x, atoms, 5, tolerance, signed)
+@pytest.mark.parametrize(("signed", "tolerance"), [(False, 0.0), (True, 0.0), (False, 0.9), (True, 0.4)])
+def test_the_codes_are_those_of_a_pursuit_row_by_row(signed, tolerance):
+    x, atoms = normal(40, 6), unit(25, 6)
+    codes = pursued(x, atoms, 5, tolerance, signed)[2]
     expected = slow_pursuit(x.numpy(), atoms.numpy(), 5, tolerance, signed)
-    np.testing.assert_allclose(codes_of(picks, 25).numpy(), expected, atol=1e-12)
+    np.testing.assert_allclose(codes.numpy(), expected, atol=1e-12)  # float64
 
 
 def test_one_step_is_the_projection_on_the_best_atom():
     x, atoms = normal(30, 5), unit(9, 5)
-    _, picks = pursue(x, atoms, 1, 0.0, False)
+    codes = pursued(x, atoms, 1, 0.0, False)[2]
     scores = x @ atoms.T
     best, index = scores.max(-1)
     expected = torch.zeros(30, 9, dtype=torch.float64)
     expected[torch.arange(30), index] = best.relu()
-    torch.testing.assert_close(codes_of(picks, 9), expected, atol=1e-14, rtol=0)
+    torch.testing.assert_close(codes, expected, atol=1e-14, rtol=0)
 
 
 def test_signed_pursuit_in_orthonormal_atoms_keeps_the_largest_magnitudes():
     x, atoms = normal(40, 7), torch.linalg.qr(normal(7, 7, seed=3))[0]
     for steps in (1, 3, 7):
-        _, picks = pursue(x, atoms, steps, 0.0, True)
+        codes = pursued(x, atoms, steps, 0.0, True)[2]
         u = x @ atoms.T
-        torch.testing.assert_close(codes_of(picks, 7), u * largest_magnitude(u, steps), atol=1e-13, rtol=0)
+        torch.testing.assert_close(codes, u * largest_magnitude(u, steps), atol=1e-13, rtol=0)
 
 
 def test_a_pursuit_ends_where_nothing_but_rounding_is_left():
     atoms = unit(10, 6).float()
     x = torch.outer(torch.tensor([2.0, 3e4, 1e-4]), atoms[4])
-    _, picks = pursue(x, atoms, 8, 0.0, True)
-    assert len(picks) == 1 and (picks[0].chosen == 4).all()
-    assert pursue(torch.zeros(3, 6), atoms, 8, 0.0, True)[1] == []
+    found = pursued(x, atoms, 8, 0.0, True)[1]
+    assert (found.count == 1).all() and (found.chosen[:, 0] == 4).all()
+    assert not pursued(torch.zeros(3, 6), atoms, 8, 0.0, True)[1].count.any()
 
 
 @pytest.mark.parametrize("signed", [False, True])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from sparsesim._arrays import Rng, check_int, check_real
+from sparsesim.kernels import unrolled as kernels
 from sparsesim.solvers.neural.module import Optimiser, SparseModule, Step
 from sparsesim.solvers.neural.pieces import affine, drawn, normalise_, remove_radial_, squared_error, unit_normal
 from sparsesim.solvers.neural.solver import NeuralSolver, check_neural
@@ -18,80 +20,65 @@ from sparsesim.solvers.neural.train import Training
 NOISE = 8.0  # units of rounding, relative to the sample, below which a residual or a projection is no signal
 
 
-class Pick(NamedTuple):
-    """One step of a pursuit: which atom and how much of it ``(..., B)``, the atom and what was left ``(..., B, d)``."""
+@final
+@dataclass(frozen=True, eq=False)
+class Pursuit:
+    """The steps of E B pursuits: atoms ``(E B, T)`` among the E p of all members, magnitudes, numbers of steps."""
 
-    chosen: Tensor
-    value: Tensor
-    row: Tensor
-    before: Tensor
+    chosen: npt.NDArray[np.int64]
+    value: npt.NDArray[Any]
+    count: npt.NDArray[np.int64]
 
-
-def rows_at(matrix: Tensor, index: Tensor) -> Tensor:
-    """Return the rows ``(..., B, d)`` of ``matrix (..., p, d)`` that ``index (..., B)`` names."""
-    flat = matrix.reshape(-1, matrix.shape[-1]).index_select(0, _flat(matrix, index))
-    return flat.view(*index.shape, matrix.shape[-1])
-
-
-def _flat(matrix: Tensor, index: Tensor) -> Tensor:
-    """Return ``index (..., B)`` as positions among the rows of all members."""
-    if index.ndim == 1:
-        return index
-    first = torch.arange(len(matrix), device=index.device) * matrix.shape[-2]
-    return (index + first.unsqueeze(-1)).reshape(-1)
+    def codes(self, like: Tensor, width: int) -> Tensor:
+        """Return the sums of the magnitudes by atom, ``(..., B, p)``."""
+        codes = like.new_zeros(*like.shape[:-1], width)
+        taken = np.arange(self.chosen.shape[1]) < self.count[:, None]
+        rows, _ = np.nonzero(taken)
+        np.add.at(codes.view(-1, width).numpy(), (rows, self.chosen[taken] % width), self.value[taken])
+        return codes
 
 
-def pursue(target: Tensor, atoms: Tensor, steps: int, tolerance: float, signed: bool) -> tuple[Tensor, list[Pick]]:
-    """Return the residual ``(..., B, d)`` of matching pursuit and its steps, at most ``steps``, row by row.
+def pursue(target: Tensor, atoms: Tensor, steps: int, tolerance: float, signed: bool) -> tuple[Tensor, Pursuit]:
+    """Return the residual ``(..., B, d)`` of matching pursuit in ``atoms (..., p, d)`` after at most ``steps`` steps.
 
-    A row stops (takes nothing) where its residual is at most ``tolerance`` or no atom has a positive projection
-    (``signed``: a nonzero one), both up to rounding. Correlations follow the Gram matrix where that is cheaper than
-    their product with the residual.
+    A row stops where its residual is at most ``tolerance`` or no atom has a positive projection (``signed``: a nonzero
+    one), both up to rounding. Correlations follow the Gram matrix: a step costs 2 p + 2 d products a row.
     """
-    residual, scores = target, target @ atoms.mT
-    gram = atoms @ atoms.mT if steps * target.shape[-2] >= atoms.shape[-2] else None
-    size = torch.linalg.vector_norm(target, dim=-1)
-    rounding = size * (NOISE * torch.finfo(target.dtype).eps)
-    floor = rounding.clamp_min(tolerance)
-    picks: list[Pick] = []
-    for _ in range(steps):
-        best, index = (scores.abs() if signed else scores).max(-1)
-        going = (best > rounding) & (torch.linalg.vector_norm(residual, dim=-1) > floor)
-        if not bool(going.any()):
-            break
-        row = rows_at(atoms, index)
-        value = (residual * row).sum(-1) * going  # not the score, which has rounded more often
-        value = value if signed else value.clamp_min(0.0)
-        picks.append(Pick(index, value, row, residual))
-        residual = residual - value.unsqueeze(-1) * row
-        scores = residual @ atoms.mT if gram is None else scores - value.unsqueeze(-1) * rows_at(gram, index)
-    return residual, picks
+    target, atoms = target.detach(), atoms.detach().contiguous()
+    residual, scores = target.clone(memory_format=torch.contiguous_format), target @ atoms.mT
+    gram = (atoms @ atoms.mT).view(-1, atoms.shape[-2], atoms.shape[-2])
+    rows, dtype = residual.view(-1, residual.shape[-1]).numpy(), residual.numpy().dtype
+    picked = Pursuit(np.zeros((len(rows), steps), np.int64), np.zeros((len(rows), steps), dtype), _none(len(rows)))
+    limits = np.array([tolerance, NOISE * np.finfo(dtype).eps], dtype)
+    flat = scores.view(len(rows), -1).numpy(), atoms.view(-1, rows.shape[1]).numpy(), gram.numpy()
+    kernels.unroll_(rows, *flat, limits, signed, (picked.chosen, picked.value, picked.count))
+    return residual, picked
+
+
+def _none(count: int) -> npt.NDArray[np.int64]:
+    return np.zeros(count, np.int64)
 
 
 class _Residual(torch.autograd.Function):
     """The residual of a pursuit, differentiated through the magnitudes and residuals of all its steps.
 
-    With v = <d, r> and r' = r - v d, the gradient g' at r' gives g = g' - <g', d> d at r and -v g' - <g', d> r at d;
-    which atom is taken is held fixed. Forward costs one Gram row a step and sample instead of p inner products, and
-    backward 2 d products.
+    Which atom is taken is held fixed. Backward costs 5 d products a step and row.
     """
 
     @staticmethod
     def forward(ctx: Any, target: Tensor, atoms: Tensor, steps: int, tolerance: float, signed: bool) -> Tensor:
-        residual, picks = pursue(target, atoms, steps, tolerance, signed)
-        ctx.shape, ctx.picks = atoms.shape, picks
-        return residual.clone() if residual is target else residual
+        residual, ctx.pursuit = pursue(target, atoms, steps, tolerance, signed)
+        ctx.save_for_backward(residual, atoms)
+        return residual
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        slope = slopes[0]
-        total = slope.new_zeros(ctx.shape)
-        flat = total.view(-1, ctx.shape[-1])
-        for index, value, row, before in reversed(ctx.picks):
-            along = ((slope * row).sum(-1) * (value != 0.0)).unsqueeze(-1)
-            change = value.unsqueeze(-1) * slope + along * before
-            flat.index_add_(0, _flat(total, index), change.reshape(-1, ctx.shape[-1]), alpha=-1.0)
-            slope = slope - along * row
+        residual, atoms = ctx.saved_tensors
+        slope, total = slopes[0].clone(memory_format=torch.contiguous_format), torch.zeros_like(atoms)
+        left = residual.detach().clone()
+        d, done = atoms.shape[-1], ctx.pursuit
+        flat = [tensor.view(-1, d).numpy() for tensor in (slope, left, atoms.detach().contiguous())]
+        kernels.unroll_back_(*flat, (done.chosen, done.value, done.count), total.view(-1, d).numpy())
         return slope, total, None, None, None
 
 
@@ -111,11 +98,8 @@ class MatchingPursuitModule(SparseModule):
 
     def encode(self, x: Tensor) -> Tensor:
         target = x - self.bias.unsqueeze(-2)
-        _, picks = pursue(target, self.decoder, self.inference_steps, self.tolerance, self.signed)
-        codes = target.new_zeros(*target.shape[:-1], self.decoder.shape[-2])
-        for pick in picks:
-            codes.scatter_add_(-1, pick.chosen.unsqueeze(-1), pick.value.unsqueeze(-1))
-        return codes
+        _, found = pursue(target, self.decoder, self.inference_steps, self.tolerance, self.signed)
+        return found.codes(target, self.decoder.shape[-2])
 
     def decode(self, codes: Tensor) -> Tensor:
         return affine(codes, self.decoder, self.bias)

@@ -26,11 +26,33 @@ if TYPE_CHECKING:
     from sparsesim.metrics.codes import true_l0 as true_l0
     from sparsesim.metrics.consistency import pairwise_mcc as pairwise_mcc
     from sparsesim.metrics.consistency import pairwise_mcc_chance as pairwise_mcc_chance
+    from sparsesim.metrics.description import CodeLength as CodeLength
+    from sparsesim.metrics.description import Selection as Selection
+    from sparsesim.metrics.description import description_bits as description_bits
+    from sparsesim.metrics.description import description_length as description_length
+    from sparsesim.metrics.description import quantised as quantised
+    from sparsesim.metrics.description import quantised_fvu as quantised_fvu
+    from sparsesim.metrics.description import select_by_description_length as select_by_description_length
     from sparsesim.metrics.evaluation import Evaluation as Evaluation
     from sparsesim.metrics.evaluation import Match as Match
     from sparsesim.metrics.evaluation import Metric as Metric
     from sparsesim.metrics.evaluation import cosines as cosines
     from sparsesim.metrics.evaluation import match_rows as match_rows
+    from sparsesim.metrics.hedging import atom_components as atom_components
+    from sparsesim.metrics.hedging import hedging_score as hedging_score
+    from sparsesim.metrics.hierarchy import EdgeRecall as EdgeRecall
+    from sparsesim.metrics.hierarchy import absorption_gap as absorption_gap
+    from sparsesim.metrics.hierarchy import absorption_rate as absorption_rate
+    from sparsesim.metrics.hierarchy import absorption_score as absorption_score
+    from sparsesim.metrics.hierarchy import edge_recall as edge_recall
+    from sparsesim.metrics.hierarchy import flat_error as flat_error
+    from sparsesim.metrics.hierarchy import hierarchical_error as hierarchical_error
+    from sparsesim.metrics.hierarchy import parent_edges as parent_edges
+    from sparsesim.metrics.hierarchy import parent_hedging as parent_hedging
+    from sparsesim.metrics.hierarchy import parent_recall_child_off as parent_recall_child_off
+    from sparsesim.metrics.hierarchy import parent_recall_child_on as parent_recall_child_on
+    from sparsesim.metrics.identifiability import soft_identifiability as soft_identifiability
+    from sparsesim.metrics.identifiability import soft_identifiability_gain as soft_identifiability_gain
     from sparsesim.metrics.peer import saelens_accuracy as saelens_accuracy
     from sparsesim.metrics.peer import saelens_explained_variance as saelens_explained_variance
     from sparsesim.metrics.peer import saelens_f1 as saelens_f1
@@ -54,11 +76,29 @@ if TYPE_CHECKING:
     from sparsesim.metrics.recovery import recovered_at_95 as recovered_at_95
     from sparsesim.metrics.recovery import recovered_at_99 as recovered_at_99
     from sparsesim.metrics.recovery import uniqueness as uniqueness
+    from sparsesim.metrics.splitting import composition as composition
+    from sparsesim.metrics.splitting import fake_feature_ratio as fake_feature_ratio
+    from sparsesim.metrics.splitting import fake_firing_ratio as fake_firing_ratio
+    from sparsesim.metrics.splitting import feature_splitting as feature_splitting
+    from sparsesim.metrics.splitting import split_parts as split_parts
+    from sparsesim.metrics.structure import coherence as coherence
+    from sparsesim.metrics.structure import connectivity as connectivity
+    from sparsesim.metrics.structure import effective_rank as effective_rank
+    from sparsesim.metrics.structure import match_structure as match_structure
+    from sparsesim.metrics.structure import negative_interference as negative_interference
+    from sparsesim.metrics.structure import out_of_distribution as out_of_distribution
+    from sparsesim.metrics.structure import rv_coefficient as rv_coefficient
+    from sparsesim.metrics.structure import stable_rank as stable_rank
 
 __getattr__, __dir__ = lazy(
     "sparsesim.metrics",
     {
-        "chance": ("ChanceLevel", "chance_mcc", "chance_mcc_against", "chance_mmcs"),
+        "chance": (
+            "ChanceLevel",
+            "chance_mcc",
+            "chance_mcc_against",
+            "chance_mmcs",
+        ),
         "codes": (
             "code_correlation",
             "code_correlation_signed",
@@ -74,8 +114,47 @@ __getattr__, __dir__ = lazy(
             "support_recall",
             "true_l0",
         ),
-        "consistency": ("pairwise_mcc", "pairwise_mcc_chance"),
-        "evaluation": ("Evaluation", "Match", "Metric", "cosines", "match_rows"),
+        "consistency": (
+            "pairwise_mcc",
+            "pairwise_mcc_chance",
+        ),
+        "description": (
+            "CodeLength",
+            "Selection",
+            "description_bits",
+            "description_length",
+            "quantised",
+            "quantised_fvu",
+            "select_by_description_length",
+        ),
+        "evaluation": (
+            "Evaluation",
+            "Match",
+            "Metric",
+            "cosines",
+            "match_rows",
+        ),
+        "hedging": (
+            "atom_components",
+            "hedging_score",
+        ),
+        "hierarchy": (
+            "EdgeRecall",
+            "absorption_gap",
+            "absorption_rate",
+            "absorption_score",
+            "edge_recall",
+            "flat_error",
+            "hierarchical_error",
+            "parent_edges",
+            "parent_hedging",
+            "parent_recall_child_off",
+            "parent_recall_child_on",
+        ),
+        "identifiability": (
+            "soft_identifiability",
+            "soft_identifiability_gain",
+        ),
         "peer": (
             "saelens_accuracy",
             "saelens_explained_variance",
@@ -86,7 +165,12 @@ __getattr__, __dir__ = lazy(
             "saelens_shrinkage",
             "saelens_uniqueness",
         ),
-        "reconstruction": ("amortisation_gap", "explained_variance", "fvu", "relative_norm"),
+        "reconstruction": (
+            "amortisation_gap",
+            "explained_variance",
+            "fvu",
+            "relative_norm",
+        ),
         "recovery": (
             "mcc",
             "mcc_chance",
@@ -99,6 +183,23 @@ __getattr__, __dir__ = lazy(
             "recovered_at_95",
             "recovered_at_99",
             "uniqueness",
+        ),
+        "splitting": (
+            "composition",
+            "fake_feature_ratio",
+            "fake_firing_ratio",
+            "feature_splitting",
+            "split_parts",
+        ),
+        "structure": (
+            "coherence",
+            "connectivity",
+            "effective_rank",
+            "match_structure",
+            "negative_interference",
+            "out_of_distribution",
+            "rv_coefficient",
+            "stable_rank",
         ),
     },
 )

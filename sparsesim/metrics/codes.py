@@ -101,7 +101,7 @@ def latent_f1(evaluation: Evaluation) -> float:
 
 @final
 @dataclass(frozen=True, eq=False)
-class _Column:
+class Column:
     """Sparse columns about their means over all n samples, zeros included."""
 
     centred: FloatArray  # (nnz,) stored values less their column's mean
@@ -110,7 +110,8 @@ class _Column:
     scatter: FloatArray  # (m,) sum over n samples of (value - mean)^2, exactly 0 for a constant column
 
 
-def _column(data: FloatArray, indices: IntArray, n: int, m: int) -> _Column:
+def centred_columns(data: FloatArray, indices: IntArray, n: int, m: int) -> Column:
+    """Return the columns of sparse codes ``(n, m)``, each in units of its largest magnitude, about their means."""
     values = np.asarray(data, dtype=np.float64)
     # The unit of each column is its largest magnitude: 1e-200 and 1e200 square safely, and a constant column is
     # exactly one, so that its scatter is exactly zero.
@@ -121,7 +122,7 @@ def _column(data: FloatArray, indices: IntArray, n: int, m: int) -> _Column:
     mean = np.bincount(indices, weights=values, minlength=m) / n
     centred = values - mean[indices]
     scatter = np.bincount(indices, weights=centred**2, minlength=m) + (n - count) * mean**2
-    return _Column(centred, mean, count, scatter)
+    return Column(centred, mean, count, scatter)
 
 
 def _correlations(evaluation: Evaluation) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
@@ -132,7 +133,7 @@ def _correlations(evaluation: Evaluation) -> tuple[FloatArray, npt.NDArray[np.bo
     """
     n, m = evaluation.true_codes.shape
     true, learned = evaluation.true_codes, evaluation.aligned
-    a, b = _column(true.data, true.indices, n, m), _column(learned.data, learned.indices, n, m)
+    a, b = centred_columns(true.data, true.indices, n, m), centred_columns(learned.data, learned.indices, n, m)
     in_true, in_learned = evaluation.common
     where = true.indices[in_true]
 

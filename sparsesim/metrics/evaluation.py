@@ -190,6 +190,15 @@ class Evaluation:
         return aligned
 
     @cached_property
+    def aligned_atoms(self) -> FloatArray:
+        """Unit atoms matched to the true features, ``(m, d)``, with their signs; a zero row where there is none."""
+        match = self.match
+        rows, _ = unit_rows(np.asarray(self.fitted.atoms, dtype=np.float64)[match.atoms])
+        atoms = np.zeros(self.truth.atoms.shape)
+        atoms[match.features] = rows * np.sign(self.cosines[match.features, match.atoms])[:, None]
+        return atoms
+
+    @cached_property
     def common(self) -> tuple[IntArray, IntArray]:
         """Where in ``true_codes.data`` and in ``aligned.data`` a feature and its atom both fire, ``(hits,)`` each."""
         return locate(entry_keys(self.true_codes), entry_keys(self.aligned))

@@ -34,14 +34,19 @@ def _energies(x: FloatArray, estimate: FloatArray) -> tuple[float, float, float]
     return error, variance, signal
 
 
+def fvu_of(x: FloatArray, estimate: FloatArray) -> float:
+    """Return sum ||x - estimate||^2 / sum ||x - mean||^2 of samples ``(n, d)``; NaN where they do not vary."""
+    error, variance, _ = _energies(x, estimate)
+    return error / variance
+
+
 def fvu(evaluation: Evaluation) -> float:
     """Return the fraction of variance unexplained, sum ||x - xhat||^2 / sum ||x - mean||^2, about the batch mean.
 
     0 is perfect, 1 is what predicting the mean reaches, and there is no upper limit. NaN for a single sample or
     constant data, which have no variance to explain.
     """
-    error, variance, _ = _energies(evaluation.batch.x, evaluation.reconstruction)
-    return error / variance
+    return fvu_of(evaluation.batch.x, evaluation.reconstruction)
 
 
 def explained_variance(evaluation: Evaluation) -> float:
@@ -80,5 +85,4 @@ def amortisation_gap(evaluation: Evaluation) -> float:
         return 0.0  # both say nothing
     centred = x - fitted.bias.astype(x.dtype)
     pursued = orthogonal_matching_pursuit(centred, fitted.atoms.astype(x.dtype, copy=False), k)
-    error, variance, _ = _energies(x, fitted.decode(pursued))
-    return own - error / variance
+    return own - fvu_of(x, fitted.decode(pursued))

@@ -6,7 +6,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.sparse import csr_array, vstack
@@ -17,10 +17,27 @@ from sparsesim.metrics.evaluation import Evaluation
 from sparsesim.solvers.base import FittedDictionary, Status
 
 
+@dataclass(frozen=True)
+class Law:
+    """Says who is whose parent, as a support law does: -1 for a root."""
+
+    parents: tuple[int, ...]
+
+    @property
+    def n_features(self) -> int:
+        return len(self.parents)
+
+
+@dataclass(frozen=True)
+class Spec:
+    support: Law
+
+
 @dataclass(frozen=True, eq=False)
 class Truth:
     atoms: np.ndarray
     bias: np.ndarray
+    spec: Spec | None = None
 
     @property
     def n_features(self) -> int:
@@ -91,13 +108,14 @@ def fitted(atoms, encoder, bias=None):
     )
 
 
-def evaluation(atoms, true_codes, learned, learned_codes=None, *, bias=None, noise=0.0):
+def evaluation(atoms, true_codes, learned, learned_codes=None, *, bias=None, noise=0.0, parents=None):
     """The evaluation of ``learned`` atoms with given codes (or `Correlations`) on ``x = true_codes @ atoms + bias``."""
     bias = np.zeros(np.shape(atoms)[1]) if bias is None else bias
     true_codes = np.asarray(true_codes, dtype=np.float64)
     x = true_codes @ atoms + bias + noise
     encoder = Correlations() if learned_codes is None else Given(csr_array(np.asarray(learned_codes, dtype=np.float64)))
-    return Evaluation(Truth(np.asarray(atoms), bias), fitted(learned, encoder, bias), Samples(x, csr_array(true_codes)))
+    truth = Truth(np.asarray(atoms), bias, None if parents is None else Spec(Law(parents)))
+    return Evaluation(truth, fitted(learned, encoder, bias), Samples(x, csr_array(true_codes)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,13 +127,20 @@ class World:
     bias: np.ndarray
     learned: np.ndarray
     noise: np.ndarray
+    parents: tuple[int, ...]
+
+    def reordered(self, order):
+        """The same world with its true features in another order."""
+        place = np.argsort(order)
+        parents = tuple(int(place[self.parents[i]]) if self.parents[i] >= 0 else -1 for i in order)
+        return replace(self, atoms=self.atoms[order], codes=self.codes[:, order], parents=parents)
 
     def evaluation(self, dtype=np.float64, size=None):
         x = (self.codes @ self.atoms + self.bias + self.noise).astype(dtype)
         solution = fitted(self.learned.astype(dtype), Correlations(), self.bias.astype(dtype))
         codes = csr_array(self.codes.astype(dtype))
         return Evaluation(
-            Truth(self.atoms.astype(dtype), self.bias.astype(dtype)),
+            Truth(self.atoms.astype(dtype), self.bias.astype(dtype), Spec(Law(self.parents))),
             solution if size is None else InParts(solution, size),
             Samples(x, codes),
         )
@@ -131,7 +156,8 @@ def world(seed=0, n=60, m=7, d=6, p=9, error=0.15):
     )[0]
     codes = (rng.random((n, m)) < 0.25) * rng.gamma(3.0, 1.0, (n, m)) * np.where(rng.random((n, m)) < 0.2, -1.0, 1.0)
     codes[:, m - 1] = 0.0
-    return World(atoms, codes, rng.standard_normal(d), learned, 0.05 * rng.standard_normal((n, d)))
+    parents = tuple(i - i % 3 if i % 3 else -1 for i in range(m))  # a child also fires alone: more cases, same gauges
+    return World(atoms, codes, rng.standard_normal(d), learned, 0.05 * rng.standard_normal((n, d)), parents)
 
 
 def all_metrics() -> dict[str, Callable[[Evaluation], float]]:
@@ -152,3 +178,11 @@ def all_metrics() -> dict[str, Callable[[Evaluation], float]]:
 
 
 METRICS = all_metrics()
+
+# Scores of what a world or a solution may lack, which are NaN then.
+NEED_HIERARCHY = {"parent_recall_child_on", "parent_recall_child_off", "absorption_gap", "absorption_score",
+                  "absorption_rate", "parent_hedging", "flat_error", "hierarchical_error"}  # fmt: skip
+NEED_LIFE = {"composition", "fake_feature_ratio", "connectivity", "negative_interference"}  # a latent that fires
+NEED_ATOMS = {"stable_rank", "effective_rank", "out_of_distribution"}
+NEED_CORRELATION = {"hedging_score"}  # of a matched feature with another
+NEED_FEATURES = {"code_error", "feature_splitting", "soft_identifiability", "soft_identifiability_gain"}  # that fire

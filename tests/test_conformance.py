@@ -18,11 +18,13 @@ from sparsesim.solvers.base import Solver
 from sparsesim.solvers.baselines import IndependentComponents, PrincipalComponents, RandomDictionary
 from sparsesim.solvers.clustering import KMeans
 from sparsesim.solvers.convex import Lasso
+from sparsesim.solvers.deep import DeepDictionaryLearning
 from sparsesim.solvers.erspud import ERSpUD
 from sparsesim.solvers.factorisation import NonNegativeFactorisation, SemiNonNegativeFactorisation
 from sparsesim.solvers.itda import ITDA
 from sparsesim.solvers.learn import KSVD, MethodOfOptimalDirections
 from sparsesim.solvers.masked import MaskedSparseCoding
+from sparsesim.solvers.neural.aligned import FeatureAligned
 from sparsesim.solvers.neural.batch_topk import BatchTopK
 from sparsesim.solvers.neural.ensemble import Bagging, Boosting
 from sparsesim.solvers.neural.mp import MatchingPursuitSAE
@@ -51,6 +53,7 @@ SOLVERS: list[Solver] = [
     SignedDescent(12, CorrelationThreshold(0.5, refit=True), iterations=5),
     MaskedSparseCoding(12, 2, epochs=5),
     ITDA(12, 2),
+    DeepDictionaryLearning(12, 0.1, (8,), iterations=5),
     ERSpUD(8, programmes=24),
     ArchetypalAnalysis(12, iterations=5),
     NonNegativeFactorisation(6, iterations=5),
@@ -63,6 +66,7 @@ SOLVERS: list[Solver] = [
     MatchingPursuitSAE(12, 3, training=SHORT),
     Bagging(TopK(6, 2, training=SHORT), 2),
     Boosting(TopK(6, 2, training=SHORT), 2),
+    FeatureAligned(TopK(12, 3, training=SHORT)),
 ]
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sparsesim.solvers.convex import Lasso as Lasso
     from sparsesim.solvers.convex import duality_gap as duality_gap
     from sparsesim.solvers.convex import kkt_residual as kkt_residual
+    from sparsesim.solvers.deep import DeepDictionaryLearning as DeepDictionaryLearning
     from sparsesim.solvers.erspud import ERSpUD as ERSpUD
     from sparsesim.solvers.erspud import ExactInverse as ExactInverse
     from sparsesim.solvers.exhaustive import CertifiedCodes as CertifiedCodes
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from sparsesim.solvers.least_squares import SupportLeastSquares as SupportLeastSquares
     from sparsesim.solvers.least_squares import least_squares_on_support as least_squares_on_support
     from sparsesim.solvers.masked import MaskedSparseCoding as MaskedSparseCoding
+    from sparsesim.solvers.neural.aligned import FeatureAligned as FeatureAligned
     from sparsesim.solvers.neural.batch_topk import BatchTopK as BatchTopK
     from sparsesim.solvers.neural.ensemble import Bagging as Bagging
     from sparsesim.solvers.neural.ensemble import Boosting as Boosting
@@ -87,6 +89,7 @@ __getattr__, __dir__ = lazy(
         "beam": ("BeamPursuit",),
         "clustering": ("KMeans", "NearestCentroid"),
         "convex": ("Lasso", "duality_gap", "kkt_residual"),
+        "deep": ("DeepDictionaryLearning",),
         "erspud": ("ERSpUD", "ExactInverse"),
         "exhaustive": ("CertifiedCodes", "ExhaustiveSearch"),
         "factorisation": ("NonNegativeFactorisation", "SemiNonNegativeFactorisation"),
@@ -98,6 +101,7 @@ __getattr__, __dir__ = lazy(
         "least_absolute": ("least_absolute",),
         "least_squares": ("SupportLeastSquares", "least_squares_on_support"),
         "masked": ("MaskedSparseCoding",),
+        "neural.aligned": ("FeatureAligned",),
         "neural.batch_topk": ("BatchTopK",),
         "neural.ensemble": ("Bagging", "Boosting"),
         "neural.mp": ("MatchingPursuitSAE",),

@@ -25,13 +25,26 @@ from sparsesim.solvers.itda import ITDA
 from sparsesim.solvers.learn import KSVD, MethodOfOptimalDirections
 from sparsesim.solvers.masked import MaskedSparseCoding
 from sparsesim.solvers.neural.aligned import FeatureAligned
+from sparsesim.solvers.neural.archetypal import Archetypal
 from sparsesim.solvers.neural.batch_topk import BatchTopK
 from sparsesim.solvers.neural.ensemble import Bagging, Boosting
+from sparsesim.solvers.neural.gated import Gated
+from sparsesim.solvers.neural.geometric_median import FromGeometricMedian
+from sparsesim.solvers.neural.group_bias import GroupBias
+from sparsesim.solvers.neural.jump_relu import JumpReLU
+from sparsesim.solvers.neural.jump_relu_tanh import TanhJumpReLU
 from sparsesim.solvers.neural.mp import MatchingPursuitSAE
+from sparsesim.solvers.neural.p_annealing import PAnnealing
+from sparsesim.solvers.neural.proximal_sae import L1, ProximalSAE
 from sparsesim.solvers.neural.relu_l1 import ReLUL1
+from sparsesim.solvers.neural.resampling import Resampling
+from sparsesim.solvers.neural.spade import SpaDE
+from sparsesim.solvers.neural.tied_relu_l1 import TiedReLUL1
+from sparsesim.solvers.neural.tilted import TiltedERM
 from sparsesim.solvers.neural.topk import TopK
 from sparsesim.solvers.neural.train import Training
 from sparsesim.solvers.neural.vae import GaussianVAE
+from sparsesim.solvers.neural.weighted_relu_l1 import WeightedReLUL1
 from sparsesim.solvers.online import OnlineDictionaryLearning
 from sparsesim.solvers.pursuit import MatchingPursuit, OrthogonalMatchingPursuit
 from sparsesim.solvers.recursive import RecursiveLeastSquares
@@ -60,6 +73,18 @@ SOLVERS: list[Solver] = [
     SemiNonNegativeFactorisation(6, iterations=5),
     KMeans(12, iterations=10),
     ReLUL1(12, training=SHORT),
+    ReLUL1(12, training=SHORT, resampling=Resampling(every=20)),
+    TiedReLUL1(12, training=SHORT),
+    WeightedReLUL1(12, training=SHORT),
+    JumpReLU(12, training=SHORT),
+    TanhJumpReLU(12, training=SHORT),
+    Gated(12, training=SHORT),
+    PAnnealing(12, training=SHORT),
+    ProximalSAE(12, L1(1.0), 2, training=SHORT),
+    SpaDE(12, training=SHORT),
+    GroupBias(12, 3, every=10, training=SHORT),
+    TiltedERM(ReLUL1(12, training=SHORT)),
+    FromGeometricMedian(ReLUL1(12, training=SHORT)),
     TopK(12, 3, training=SHORT),
     BatchTopK(12, 3, training=SHORT),
     GaussianVAE(12, training=SHORT),
@@ -67,6 +92,7 @@ SOLVERS: list[Solver] = [
     Bagging(TopK(6, 2, training=SHORT), 2),
     Boosting(TopK(6, 2, training=SHORT), 2),
     FeatureAligned(TopK(12, 3, training=SHORT)),
+    Archetypal(12, 3, candidates=16, training=SHORT),
 ]
 
 

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from sparsesim.solvers.active_set import NonNegativeLeastSquares as NonNegativeLeastSquares
     from sparsesim.solvers.active_set import ReweightedLasso as ReweightedLasso
     from sparsesim.solvers.alternating import SignedDescent as SignedDescent
-    from sparsesim.solvers.base import Decoder as Decoder
     from sparsesim.solvers.archetypal import ArchetypalAnalysis as ArchetypalAnalysis
     from sparsesim.solvers.archetypal import SimplexLeastSquares as SimplexLeastSquares
     from sparsesim.solvers.archetypal import archetypes as archetypes
     from sparsesim.solvers.archetypal import nearest_in_hull as nearest_in_hull
+    from sparsesim.solvers.base import Decoder as Decoder
     from sparsesim.solvers.base import Encoder as Encoder
     from sparsesim.solvers.base import FittedDictionary as FittedDictionary
     from sparsesim.solvers.base import Solver as Solver
@@ -56,14 +56,27 @@ if TYPE_CHECKING:
     from sparsesim.solvers.least_squares import least_squares_on_support as least_squares_on_support
     from sparsesim.solvers.masked import MaskedSparseCoding as MaskedSparseCoding
     from sparsesim.solvers.neural.aligned import FeatureAligned as FeatureAligned
+    from sparsesim.solvers.neural.archetypal import Archetypal as Archetypal
     from sparsesim.solvers.neural.batch_topk import BatchTopK as BatchTopK
     from sparsesim.solvers.neural.ensemble import Bagging as Bagging
     from sparsesim.solvers.neural.ensemble import Boosting as Boosting
+    from sparsesim.solvers.neural.gated import Gated as Gated
+    from sparsesim.solvers.neural.geometric_median import FromGeometricMedian as FromGeometricMedian
+    from sparsesim.solvers.neural.group_bias import GroupBias as GroupBias
+    from sparsesim.solvers.neural.jump_relu import JumpReLU as JumpReLU
+    from sparsesim.solvers.neural.jump_relu_tanh import TanhJumpReLU as TanhJumpReLU
     from sparsesim.solvers.neural.mp import MatchingPursuitSAE as MatchingPursuitSAE
+    from sparsesim.solvers.neural.p_annealing import PAnnealing as PAnnealing
+    from sparsesim.solvers.neural.proximal_sae import ProximalSAE as ProximalSAE
     from sparsesim.solvers.neural.relu_l1 import ReLUL1 as ReLUL1
+    from sparsesim.solvers.neural.resampling import Resampling as Resampling
+    from sparsesim.solvers.neural.spade import SpaDE as SpaDE
+    from sparsesim.solvers.neural.tied_relu_l1 import TiedReLUL1 as TiedReLUL1
+    from sparsesim.solvers.neural.tilted import TiltedERM as TiltedERM
     from sparsesim.solvers.neural.topk import TopK as TopK
     from sparsesim.solvers.neural.train import Training as Training
     from sparsesim.solvers.neural.vae import GaussianVAE as GaussianVAE
+    from sparsesim.solvers.neural.weighted_relu_l1 import WeightedReLUL1 as WeightedReLUL1
     from sparsesim.solvers.online import OnlineDictionaryLearning as OnlineDictionaryLearning
     from sparsesim.solvers.proximal_gradient import FISTA as FISTA
     from sparsesim.solvers.pursuit import MatchingPursuit as MatchingPursuit
@@ -102,13 +115,26 @@ __getattr__, __dir__ = lazy(
         "least_squares": ("SupportLeastSquares", "least_squares_on_support"),
         "masked": ("MaskedSparseCoding",),
         "neural.aligned": ("FeatureAligned",),
+        "neural.archetypal": ("Archetypal",),
         "neural.batch_topk": ("BatchTopK",),
         "neural.ensemble": ("Bagging", "Boosting"),
+        "neural.gated": ("Gated",),
+        "neural.geometric_median": ("FromGeometricMedian",),
+        "neural.group_bias": ("GroupBias",),
+        "neural.jump_relu": ("JumpReLU",),
+        "neural.jump_relu_tanh": ("TanhJumpReLU",),
         "neural.mp": ("MatchingPursuitSAE",),
+        "neural.p_annealing": ("PAnnealing",),
+        "neural.proximal_sae": ("ProximalSAE",),
         "neural.relu_l1": ("ReLUL1",),
+        "neural.resampling": ("Resampling",),
+        "neural.spade": ("SpaDE",),
+        "neural.tied_relu_l1": ("TiedReLUL1",),
+        "neural.tilted": ("TiltedERM",),
         "neural.topk": ("TopK",),
         "neural.train": ("Training",),
         "neural.vae": ("GaussianVAE",),
+        "neural.weighted_relu_l1": ("WeightedReLUL1",),
         "online": ("OnlineDictionaryLearning",),
         "proximal_gradient": ("FISTA",),
         "pursuit": ("MatchingPursuit", "OrthogonalMatchingPursuit", "orthogonal_matching_pursuit"),

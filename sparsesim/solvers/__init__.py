@@ -65,6 +65,8 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.group_bias import GroupBias as GroupBias
     from sparsesim.solvers.neural.jump_relu import JumpReLU as JumpReLU
     from sparsesim.solvers.neural.jump_relu_tanh import TanhJumpReLU as TanhJumpReLU
+    from sparsesim.solvers.neural.lista import LearnedISTA as LearnedISTA
+    from sparsesim.solvers.neural.lista import UnfoldedEncoder as UnfoldedEncoder
     from sparsesim.solvers.neural.mp import MatchingPursuitSAE as MatchingPursuitSAE
     from sparsesim.solvers.neural.p_annealing import PAnnealing as PAnnealing
     from sparsesim.solvers.neural.proximal_sae import ProximalSAE as ProximalSAE
@@ -123,6 +125,7 @@ __getattr__, __dir__ = lazy(
         "neural.group_bias": ("GroupBias",),
         "neural.jump_relu": ("JumpReLU",),
         "neural.jump_relu_tanh": ("TanhJumpReLU",),
+        "neural.lista": ("LearnedISTA", "UnfoldedEncoder"),
         "neural.mp": ("MatchingPursuitSAE",),
         "neural.p_annealing": ("PAnnealing",),
         "neural.proximal_sae": ("ProximalSAE",),

@@ -80,11 +80,20 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.vae import GaussianVAE as GaussianVAE
     from sparsesim.solvers.neural.weighted_relu_l1 import WeightedReLUL1 as WeightedReLUL1
     from sparsesim.solvers.online import OnlineDictionaryLearning as OnlineDictionaryLearning
+    from sparsesim.solvers.posterior import PosteriorCodes as PosteriorCodes
+    from sparsesim.solvers.posterior import PosteriorMean as PosteriorMean
+    from sparsesim.solvers.priors import BernoulliExponential as BernoulliExponential
+    from sparsesim.solvers.priors import BernoulliGaussian as BernoulliGaussian
+    from sparsesim.solvers.priors import BernoulliHalfNormal as BernoulliHalfNormal
+    from sparsesim.solvers.priors import ExactlyK as ExactlyK
     from sparsesim.solvers.proximal_gradient import FISTA as FISTA
     from sparsesim.solvers.pursuit import MatchingPursuit as MatchingPursuit
     from sparsesim.solvers.pursuit import OrthogonalMatchingPursuit as OrthogonalMatchingPursuit
     from sparsesim.solvers.pursuit import orthogonal_matching_pursuit as orthogonal_matching_pursuit
     from sparsesim.solvers.recursive import RecursiveLeastSquares as RecursiveLeastSquares
+    from sparsesim.solvers.sparse_bayes import KroneckerSparseBayes as KroneckerSparseBayes
+    from sparsesim.solvers.sparse_bayes import LearnedCodes as LearnedCodes
+    from sparsesim.solvers.sparse_bayes import SparseBayesianLearning as SparseBayesianLearning
     from sparsesim.solvers.stagewise import StagewisePursuit as StagewisePursuit
     from sparsesim.solvers.subspace import CoSaMP as CoSaMP
     from sparsesim.solvers.subspace import SubspacePursuit as SubspacePursuit
@@ -139,9 +148,12 @@ __getattr__, __dir__ = lazy(
         "neural.vae": ("GaussianVAE",),
         "neural.weighted_relu_l1": ("WeightedReLUL1",),
         "online": ("OnlineDictionaryLearning",),
+        "posterior": ("PosteriorCodes", "PosteriorMean"),
+        "priors": ("BernoulliExponential", "BernoulliGaussian", "BernoulliHalfNormal", "ExactlyK"),
         "proximal_gradient": ("FISTA",),
         "pursuit": ("MatchingPursuit", "OrthogonalMatchingPursuit", "orthogonal_matching_pursuit"),
         "recursive": ("RecursiveLeastSquares",),
+        "sparse_bayes": ("KroneckerSparseBayes", "LearnedCodes", "SparseBayesianLearning"),
         "stagewise": ("StagewisePursuit",),
         "subspace": ("CoSaMP", "SubspacePursuit"),
         "thresholding": (

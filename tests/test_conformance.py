@@ -35,6 +35,7 @@ from sparsesim.solvers.neural.jump_relu import JumpReLU
 from sparsesim.solvers.neural.jump_relu_tanh import TanhJumpReLU
 from sparsesim.solvers.neural.mp import MatchingPursuitSAE
 from sparsesim.solvers.neural.p_annealing import PAnnealing
+from sparsesim.solvers.neural.poly import PolynomialSAE
 from sparsesim.solvers.neural.proximal_sae import L1, ProximalSAE
 from sparsesim.solvers.neural.relu_l1 import ReLUL1
 from sparsesim.solvers.neural.resampling import Resampling
@@ -93,6 +94,7 @@ SOLVERS: list[Solver] = [
     Boosting(TopK(6, 2, training=SHORT), 2),
     FeatureAligned(TopK(12, 3, training=SHORT)),
     Archetypal(12, 3, candidates=16, training=SHORT),
+    PolynomialSAE(12, 3, pair_rank=4, training=SHORT),
 ]
 
 

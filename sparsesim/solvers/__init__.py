@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.lista import UnfoldedEncoder as UnfoldedEncoder
     from sparsesim.solvers.neural.mp import MatchingPursuitSAE as MatchingPursuitSAE
     from sparsesim.solvers.neural.p_annealing import PAnnealing as PAnnealing
+    from sparsesim.solvers.neural.poly import PolynomialSAE as PolynomialSAE
     from sparsesim.solvers.neural.proximal_sae import ProximalSAE as ProximalSAE
     from sparsesim.solvers.neural.relu_l1 import ReLUL1 as ReLUL1
     from sparsesim.solvers.neural.resampling import Resampling as Resampling
@@ -137,6 +138,7 @@ __getattr__, __dir__ = lazy(
         "neural.lista": ("LearnedISTA", "UnfoldedEncoder"),
         "neural.mp": ("MatchingPursuitSAE",),
         "neural.p_annealing": ("PAnnealing",),
+        "neural.poly": ("PolynomialSAE",),
         "neural.proximal_sae": ("ProximalSAE",),
         "neural.relu_l1": ("ReLUL1",),
         "neural.resampling": ("Resampling",),

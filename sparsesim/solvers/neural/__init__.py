@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.module import Step as Step
     from sparsesim.solvers.neural.mp import MatchingPursuitSAE as MatchingPursuitSAE
     from sparsesim.solvers.neural.p_annealing import PAnnealing as PAnnealing
+    from sparsesim.solvers.neural.poly import PolynomialSAE as PolynomialSAE
     from sparsesim.solvers.neural.proximal_sae import L0 as L0
     from sparsesim.solvers.neural.proximal_sae import L1 as L1
     from sparsesim.solvers.neural.proximal_sae import AtMost as AtMost
@@ -53,6 +54,7 @@ __getattr__, __dir__ = lazy(
         "module": ("SparseModule", "Step"),
         "mp": ("MatchingPursuitSAE",),
         "p_annealing": ("PAnnealing",),
+        "poly": ("PolynomialSAE",),
         "proximal_sae": ("AtMost", "L0", "L1", "ProximalSAE"),
         "relu_l1": ("ReLUL1",),
         "resampling": ("Resampling",),

@@ -10,10 +10,10 @@ from torch import Tensor
 from sparsesim._arrays import Rng
 from sparsesim.solvers.neural.selection import largest_of_batch
 from sparsesim.solvers.neural.selective import SelectiveModule, SelectiveSolver
+from sparsesim.solvers.neural.sparse import Selection, select_batches
 from sparsesim.solvers.neural.threshold import BatchThreshold
 
 
-@final
 class BatchTopKModule(SelectiveModule):
     """z = u on the B k largest positive entries of the batch; in inference z = u where u exceeds a threshold."""
 
@@ -24,11 +24,14 @@ class BatchTopKModule(SelectiveModule):
     def select(self, u: Tensor) -> Tensor:
         return largest_of_batch(u, self.k)
 
+    def choose(self, u: Tensor) -> Selection:
+        return select_batches(u, self.k)
+
     def encode(self, x: Tensor) -> Tensor:
         return self.threshold.apply_to(self.pre_activations(x))
 
-    def selected(self, codes: Tensor) -> None:
-        self.threshold.observe(codes)
+    def selected(self, values: Tensor, chosen: Selection) -> None:
+        self.threshold.observe_smallest(chosen.smallest(values))
 
 
 @final

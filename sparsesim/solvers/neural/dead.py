@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sparsesim.solvers.neural.selection import largest
+from sparsesim.solvers.neural.pieces import UnitDecoder, affine
+from sparsesim.solvers.neural.selection import largest, largest_magnitude
 
 RENEW_DEAD_EVERY = 10  # steps between two looks at which latents are dead: the look is a host synchronisation
 NOTHING = 1e-12  # below any variance of data with E||x||^2 = d
@@ -18,7 +19,8 @@ class DeadLatents(nn.Module):
     reconstruction, which is held fixed: weight * V * ||r - z_aux D||^2 / ||r - mean r||^2, without bias, where V is the
     total variance of the batch. With V the term has the units of a squared error: the sum of both is V times the loss
     of the paper. Live decoder rows get no gradient, and with no dead latent the loss is zero. The set of dead latents
-    is renewed, and silence counted, every `RENEW_DEAD_EVERY` steps.
+    is renewed, and silence counted, every `RENEW_DEAD_EVERY` steps. With ``signed`` there is no ReLU, and the largest
+    are those of largest magnitude.
 
     References
     ----------
@@ -29,17 +31,22 @@ class DeadLatents(nn.Module):
     silent: Tensor
     dead: Tensor
 
-    def __init__(self, width: int, dim: int, weight: float, dead_after: int) -> None:
+    def __init__(self, width: int, dim: int, weight: float, dead_after: int, *, signed: bool = False) -> None:
         super().__init__()
+        self.signed = signed
         self.weight, self.dead_after, self.k_aux = weight, dead_after, max(dim // 2, 1)
         for name in ("count", "silent", "dead"):
             self.register_buffer(name, torch.zeros(width, dtype=torch.float32))
         self.any_dead = False
 
-    @torch.no_grad()
     def observe(self, fired: Tensor, index: int) -> None:
         """Take note of which latents fired: ``fired (..., B, p)`` is 0 or 1."""
-        self.count.add_(fired.sum(-2))
+        self.observe_counts(fired.detach().sum(-2), index)
+
+    @torch.no_grad()
+    def observe_counts(self, fired: Tensor, index: int) -> None:
+        """Take note of how often each latent fired, ``(..., p)``."""
+        self.count.add_(fired)
         if (index + 1) % RENEW_DEAD_EVERY == 0:
             self.silent.add_(RENEW_DEAD_EVERY).mul_(self.count == 0.0)
             self.count.zero_()
@@ -50,8 +57,25 @@ class DeadLatents(nn.Module):
         """Return AuxK, ``()`` or ``(E,)``, for pre-activations ``u (..., B, p)`` and the main reconstruction."""
         if not self.any_dead or self.weight == 0.0:
             return x.new_zeros(x.shape[:-2])
+        return self._loss(u, self.dead, x, reconstruction, decoder)
+
+    def revive_rows(self, module: UnitDecoder, x: Tensor, reconstruction: Tensor) -> Tensor:
+        """Return the same as `revive`, from pre-activations of the dead latents alone."""
+        if not self.any_dead or self.weight == 0.0:
+            return x.new_zeros(x.shape[:-2])
+        most = int(self.dead.sum(-1).max())  # members with fewer dead latents are filled up with live ones, masked
+        index = self.dead.topk(most, dim=-1).indices.sort(-1).values
+        dead = self.dead.gather(-1, index)
+        rows = index.unsqueeze(-1).expand(*index.shape, x.shape[-1])
+        encoder, decoder = module.encoder.gather(-2, rows), module.decoder.gather(-2, rows)
+        shift = (encoder @ module.bias.unsqueeze(-1)).squeeze(-1)
+        u = affine(x, encoder.mT, module.encoder_bias.gather(-1, index) - shift)
+        return self._loss(u, dead, x, reconstruction, decoder)
+
+    def _loss(self, u: Tensor, dead: Tensor, x: Tensor, reconstruction: Tensor, decoder: Tensor) -> Tensor:
         residual = (x - reconstruction).detach()
-        codes = u * largest(u.detach() * self.dead.unsqueeze(-2), self.k_aux)
+        rank = largest_magnitude if self.signed else largest
+        codes = u * rank(u.detach() * dead.unsqueeze(-2), self.k_aux)
         error = (residual - codes @ decoder).square().sum((-2, -1))
         spread = _spread(x)
         # A perfect reconstruction leaves nothing to predict: the floor keeps 0 / 0 away.

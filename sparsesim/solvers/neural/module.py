@@ -141,7 +141,7 @@ def _form(module: nn.Module) -> tuple[Any, ...]:
         (f"{path}.{name}".lstrip("."), value)
         for path, part in module.named_modules()
         for name, value in sorted(vars(part).items())
-        if not name.startswith("_") and isinstance(value, bool | int | float | str | None)
+        if not name.startswith("_") and isinstance(value, bool | int | float | str | tuple | None)
     )
     shapes = tuple((name, tuple(tensor.shape)) for name, tensor in tensors(module).items())
     return type(module).__name__, shapes, plain

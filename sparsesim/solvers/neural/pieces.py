@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from sparsesim._arrays import FloatArray, Rng, unit_rows
+from sparsesim.kernels import training as kernels
 from sparsesim.solvers.neural.module import Optimiser, SparseModule
 
 
@@ -90,11 +92,24 @@ class UnitDecoder(SparseModule):
 
 def remove_radial_(rows: nn.Parameter) -> None:
     """Remove from the gradient of unit ``rows`` its component along each row, in place."""
-    if rows.grad is not None:
-        along = (rows.grad * rows).sum(-1, keepdim=True)
-        rows.grad.addcmul_(along, rows, value=-1.0)
+    gradient = rows.grad
+    if gradient is not None:
+        if rows.is_cpu:
+            kernels.remove_radial_(_flat(rows), _flat(gradient))
+        else:
+            gradient.addcmul_((gradient * rows).sum(-1, keepdim=True), rows, value=-1.0)
 
 
 def normalise_(rows: nn.Parameter) -> None:
     """Scale ``rows`` to unit norm in place; a zero row stays zero."""
-    rows.div_(torch.linalg.vector_norm(rows, dim=-1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny))
+    least = torch.finfo(rows.dtype).tiny
+    if rows.is_cpu:
+        kernels.normalise_(_flat(rows), _flat(rows).dtype.type(least))
+    else:
+        rows.div_(torch.linalg.vector_norm(rows, dim=-1, keepdim=True).clamp_min(least))
+
+
+def _flat(rows: Tensor) -> npt.NDArray[Any]:
+    """Return contiguous ``rows (..., p, d)`` as a matrix that shares their memory."""
+    array: npt.NDArray[Any] = rows.detach().view(-1, rows.shape[-1]).numpy()
+    return array

@@ -7,12 +7,17 @@ import torch
 from torch import Tensor
 
 
-def largest(u: Tensor, k: int) -> Tensor:
+def largest(u: Tensor, k: int | Tensor) -> Tensor:
     """Return a 0/1 mask like ``u (..., p)``: the k largest positive entries of each row, ties to the lowest index.
 
-    A row with fewer than k positive entries keeps those it has.
+    A row with fewer than k positive entries keeps those it has. ``k`` may be one number or ``(E,)``, one a member.
     """
     u, p = u.detach(), u.shape[-1]
+    if isinstance(k, Tensor):
+        numbers = [int(number) for number in k.reshape(-1)]
+        if len(set(numbers)) > 1:
+            return torch.stack([largest(each, number) for each, number in zip(u, numbers, strict=True)])
+        k = numbers[0]
     if k >= p:
         return u.clone().gt_(0.0)
     if u.is_cpu:  # numpy's partition is several times as fast as topk; on a GPU asking for a tie would synchronise
@@ -35,11 +40,11 @@ def _largest_by_key(u: Tensor, k: int) -> Tensor:
     return (keys > keys.topk(k + 1, dim=-1).values[..., k:].clamp_min(0.0)).to(u.dtype)
 
 
-def largest_magnitude(u: Tensor, k: int) -> Tensor:
+def largest_magnitude(u: Tensor, k: int | Tensor) -> Tensor:
     """Return a 0/1 mask like ``u (..., p)``: the k largest nonzero |entries| of each row, ties to the lowest index."""
     return largest(u.detach().abs(), k)
 
 
-def largest_of_batch(u: Tensor, k: int) -> Tensor:
+def largest_of_batch(u: Tensor, k: int | Tensor) -> Tensor:
     """Return a 0/1 mask like ``u (..., B, p)``: the B k largest positive entries of each batch."""
     return largest(u.flatten(-2), u.shape[-2] * k).view(u.shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from sparsesim._arrays import Rng, check_int, check_real
@@ -12,6 +13,7 @@ from sparsesim.solvers.neural.dead import DeadLatents
 from sparsesim.solvers.neural.module import Step
 from sparsesim.solvers.neural.pieces import UnitDecoder, squared_error
 from sparsesim.solvers.neural.solver import NeuralSolver, check_neural
+from sparsesim.solvers.neural.sparse import Selection, decoded, selection_of, values_at
 from sparsesim.solvers.neural.train import Training
 
 
@@ -41,30 +43,56 @@ class SelectiveSolver(NeuralSolver):
 
 
 class SelectiveModule(UnitDecoder):
-    """z = u where `select` says so; the loss is the squared error and AuxK."""
+    """z = u where `select` says so; the loss is the squared error and AuxK.
+
+    A step costs the dense product of the encoder and otherwise what was selected (see `sparse`).
+    """
+
+    k: Tensor
 
     def __init__(self, spec: SelectiveSolver, dim: int, rng: Rng) -> None:
         super().__init__(spec.width, dim, rng)
-        self.k = spec.k
+        self.register_buffer("k", torch.tensor(spec.k))  # a buffer, since members of an ensemble may differ in it
         self.dead = DeadLatents(spec.width, dim, spec.aux, spec.dead_after)
 
     @abstractmethod
     def select(self, u: Tensor) -> Tensor:
         """Return the 0/1 mask like ``u (..., B, p)`` of the latents that speak in training."""
 
+    def choose(self, u: Tensor) -> Selection:
+        """Return `select` as a `Selection`; a variant for which there is a kernel says so here."""
+        return selection_of(self.select(u))
+
+    def choose_for(self, u: Tensor, x: Tensor) -> Selection:
+        """Return `choose`; a variant whose choice takes more than u reads the samples ``x (..., B, d)`` here."""
+        return self.choose(u)
+
     def encode(self, x: Tensor) -> Tensor:
         u = self.pre_activations(x)
         return u * self.select(u)
 
     def losses(self, x: Tensor, step: Step) -> dict[str, Tensor]:
-        u = self.pre_activations(x)
-        kept = self.select(u)
-        codes = u * kept
-        reconstruction = self.decode(codes)
-        aux = self.dead.revive(u, x, reconstruction, self.decoder)
-        self.dead.observe(kept, step.index)
-        self.selected(codes)
-        return {"squared_error": squared_error(x, reconstruction), "aux": aux}
+        with torch.no_grad():
+            u = self.pre_activations(x)
+            chosen = self.choose_for(u, x)
+        values = values_at(x, self.encoder, self.encoder_bias, self.bias, u, chosen)
+        errors, reconstruction = self.errors(x, u, values, chosen)
+        aux = self.dead.revive_rows(self, x, reconstruction)
+        self.dead.observe_counts(chosen.counts(), step.index)
+        self.selected(values, chosen)
+        return {**errors, "aux": aux}
 
-    def selected(self, codes: Tensor) -> None:
-        """Take note of the codes ``(..., B, p)`` of a training batch."""
+    def errors(self, x: Tensor, u: Tensor, values: Tensor, chosen: Selection) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the terms of the loss beside AuxK, and the reconstruction whose residual AuxK sees.
+
+        ``u (..., B, p)`` has no gradient, ``values (nnz,)``, those of it at the selection, have.
+        """
+        reconstruction = self.reconstruct(values, chosen)
+        return {"squared_error": squared_error(x, reconstruction)}, reconstruction
+
+    def reconstruct(self, values: Tensor, chosen: Selection) -> Tensor:
+        """Return the reconstruction ``(..., B, d)`` from ``values (nnz,)`` at the selection."""
+        return decoded(values, self.decoder, chosen) + self.bias.unsqueeze(-2)
+
+    def selected(self, values: Tensor, chosen: Selection) -> None:
+        """Take note of the values ``(nnz,)`` at the selection of a training batch."""

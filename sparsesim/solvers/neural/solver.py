@@ -14,6 +14,7 @@ import torch
 from sparsesim._arrays import Codes, FloatArray, IntArray, Rng, check_int, check_samples, read_only, unit_rows
 from sparsesim._identity import fork
 from sparsesim._source import Rows, Source
+from sparsesim.kernels.training import kernel_threads
 from sparsesim.solvers.base import FittedDictionary
 from sparsesim.solvers.neural.module import SparseModule, member, stack
 from sparsesim.solvers.neural.train import Outcome, Training, train
@@ -132,7 +133,8 @@ def _threads_for(products: int) -> Iterator[None]:
     if products < SMALL:
         torch.set_num_threads(1)
     try:
-        yield
+        with kernel_threads(torch.get_num_threads()):
+            yield
     finally:
         torch.set_num_threads(before)
 

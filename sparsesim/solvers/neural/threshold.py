@@ -22,12 +22,16 @@ class BatchThreshold(nn.Module):
         self.register_buffer("value", torch.zeros((), dtype=torch.float32))
         self.register_buffer("seen", torch.zeros((), dtype=torch.float32))
 
-    @torch.no_grad()
     def observe(self, codes: Tensor) -> None:
         """Take note of the kept ``codes (..., B, p)``; a batch in which none is positive is passed over."""
+        codes = codes.detach()
+        self.observe_smallest(codes.masked_fill(codes <= 0.0, torch.inf).amin((-2, -1)))
+
+    @torch.no_grad()
+    def observe_smallest(self, smallest: Tensor) -> None:
+        """Take note of the smallest kept code of a batch, ``()`` or ``(E,)``, infinite where none was kept."""
         if not self.training:
             return
-        smallest = codes.masked_fill(codes <= 0.0, torch.inf).amin((-2, -1))
         valid = smallest.isfinite()
         self.seen.add_(valid.to(self.seen.dtype))
         rate = 1.0 / self.seen.clamp(1.0, self.memory)

@@ -10,14 +10,17 @@ from torch import Tensor
 from sparsesim._arrays import Rng
 from sparsesim.solvers.neural.selection import largest
 from sparsesim.solvers.neural.selective import SelectiveModule, SelectiveSolver
+from sparsesim.solvers.neural.sparse import Selection, select_rows
 
 
-@final
 class TopKModule(SelectiveModule):
     """z = ReLU(TopK_k(u)), with AuxK for dead latents."""
 
     def select(self, u: Tensor) -> Tensor:
         return largest(u, self.k)
+
+    def choose(self, u: Tensor) -> Selection:
+        return select_rows(u, self.k)
 
 
 @final

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sparsesim._arrays import FloatArray, Rng, check_int, check_real
 from sparsesim._identity import fork
 from sparsesim._source import Source
+from sparsesim.kernels.training import adam_
 from sparsesim.solvers.base import Status
 from sparsesim.solvers.neural.module import SparseModule, Step, tensors
 
@@ -183,6 +184,7 @@ class _Adam:
             end = start + p.numel()
             p.data = self.flat[start:end].view(p.shape)
             p.grad = self.gradient[start:end].view(p.shape)
+            p.sink = p.grad  # type: ignore[attr-defined]  # sparse layers add to it themselves, see `sparse`
             start = end
         self.beta1, self.beta2 = training.betas
         powers = np.arange(1, training.steps + 1)
@@ -198,6 +200,9 @@ class _Adam:
             self._clip(self.clip)
         if self.decay:
             self._shrink(index)
+        if self.flat.is_cpu:
+            self._step_in_one_pass(index)
+            return
         self.mean.lerp_(self.gradient, 1 - self.beta1)
         self.square.mul_(self.beta2).addcmul_(self.gradient, self.gradient, value=1 - self.beta2)
         torch.sqrt(self.square, out=self.scratch).add_(self.eps[index])
@@ -205,6 +210,13 @@ class _Adam:
             self.scratch.mul_(self.slowness)
         self.flat.addcdiv_(self.mean, self.scratch, value=-self.rates[index])
         self.gradient.zero_()
+
+    def _step_in_one_pass(self, index: int) -> None:
+        vectors = [tensor.numpy() for tensor in (self.flat, self.gradient, self.mean, self.square)]
+        slowness = vectors[0][:0] if self.slowness is None else self.slowness.numpy()
+        factors = (self.rates[index], self.eps[index], 1 - self.beta1, self.beta2, 1 - self.beta2)
+        weights, gradient, mean, square = vectors
+        adam_(weights, gradient, mean, square, slowness, np.array(factors, weights.dtype))
 
     def _slowness(self, learning_rates: Sequence[float] | None, common: float) -> Tensor | None:
         """Return the common rate over that of its member for each weight; None where all rates are the common one."""
@@ -246,6 +258,7 @@ class _Adam:
         for p in self.parameters:
             p.data = p.data.clone()
             p.grad = None
+            del p.sink  # type: ignore[attr-defined]
 
 
 class _Watch:

@@ -28,6 +28,7 @@ from sparsesim.solvers.neural.aligned import FeatureAligned
 from sparsesim.solvers.neural.archetypal import Archetypal
 from sparsesim.solvers.neural.batch_topk import BatchTopK
 from sparsesim.solvers.neural.ensemble import Bagging, Boosting
+from sparsesim.solvers.neural.fsq import FiniteScalarQuantised
 from sparsesim.solvers.neural.gated import Gated
 from sparsesim.solvers.neural.geometric_median import FromGeometricMedian
 from sparsesim.solvers.neural.group_bias import GroupBias
@@ -37,6 +38,7 @@ from sparsesim.solvers.neural.mp import MatchingPursuitSAE
 from sparsesim.solvers.neural.p_annealing import PAnnealing
 from sparsesim.solvers.neural.poly import PolynomialSAE
 from sparsesim.solvers.neural.proximal_sae import L1, ProximalSAE
+from sparsesim.solvers.neural.qlae import QuantisedLatent
 from sparsesim.solvers.neural.relu_l1 import ReLUL1
 from sparsesim.solvers.neural.resampling import Resampling
 from sparsesim.solvers.neural.spade import SpaDE
@@ -45,6 +47,7 @@ from sparsesim.solvers.neural.tilted import TiltedERM
 from sparsesim.solvers.neural.topk import TopK
 from sparsesim.solvers.neural.train import Training
 from sparsesim.solvers.neural.vae import GaussianVAE
+from sparsesim.solvers.neural.vq import VectorQuantised
 from sparsesim.solvers.neural.weighted_relu_l1 import WeightedReLUL1
 from sparsesim.solvers.online import OnlineDictionaryLearning
 from sparsesim.solvers.pursuit import MatchingPursuit, OrthogonalMatchingPursuit
@@ -95,6 +98,9 @@ SOLVERS: list[Solver] = [
     FeatureAligned(TopK(12, 3, training=SHORT)),
     Archetypal(12, 3, candidates=16, training=SHORT),
     PolynomialSAE(12, 3, pair_rank=4, training=SHORT),
+    VectorQuantised(12, training=SHORT),
+    FiniteScalarQuantised(12, training=SHORT),
+    QuantisedLatent(12, training=SHORT),
 ]
 
 

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.batch_topk import BatchTopK as BatchTopK
     from sparsesim.solvers.neural.ensemble import Bagging as Bagging
     from sparsesim.solvers.neural.ensemble import Boosting as Boosting
+    from sparsesim.solvers.neural.fsq import FiniteScalarQuantised as FiniteScalarQuantised
     from sparsesim.solvers.neural.gated import Gated as Gated
     from sparsesim.solvers.neural.geometric_median import FromGeometricMedian as FromGeometricMedian
     from sparsesim.solvers.neural.group_bias import GroupBias as GroupBias
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.p_annealing import PAnnealing as PAnnealing
     from sparsesim.solvers.neural.poly import PolynomialSAE as PolynomialSAE
     from sparsesim.solvers.neural.proximal_sae import ProximalSAE as ProximalSAE
+    from sparsesim.solvers.neural.qlae import QuantisedLatent as QuantisedLatent
     from sparsesim.solvers.neural.relu_l1 import ReLUL1 as ReLUL1
     from sparsesim.solvers.neural.resampling import Resampling as Resampling
     from sparsesim.solvers.neural.spade import SpaDE as SpaDE
@@ -79,6 +81,8 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.topk import TopK as TopK
     from sparsesim.solvers.neural.train import Training as Training
     from sparsesim.solvers.neural.vae import GaussianVAE as GaussianVAE
+    from sparsesim.solvers.neural.vq import VectorQuantised as VectorQuantised
+    from sparsesim.solvers.neural.vq import perplexity as perplexity
     from sparsesim.solvers.neural.weighted_relu_l1 import WeightedReLUL1 as WeightedReLUL1
     from sparsesim.solvers.online import OnlineDictionaryLearning as OnlineDictionaryLearning
     from sparsesim.solvers.posterior import PosteriorCodes as PosteriorCodes
@@ -130,6 +134,7 @@ __getattr__, __dir__ = lazy(
         "neural.archetypal": ("Archetypal",),
         "neural.batch_topk": ("BatchTopK",),
         "neural.ensemble": ("Bagging", "Boosting"),
+        "neural.fsq": ("FiniteScalarQuantised",),
         "neural.gated": ("Gated",),
         "neural.geometric_median": ("FromGeometricMedian",),
         "neural.group_bias": ("GroupBias",),
@@ -140,6 +145,7 @@ __getattr__, __dir__ = lazy(
         "neural.p_annealing": ("PAnnealing",),
         "neural.poly": ("PolynomialSAE",),
         "neural.proximal_sae": ("ProximalSAE",),
+        "neural.qlae": ("QuantisedLatent",),
         "neural.relu_l1": ("ReLUL1",),
         "neural.resampling": ("Resampling",),
         "neural.spade": ("SpaDE",),
@@ -148,6 +154,7 @@ __getattr__, __dir__ = lazy(
         "neural.topk": ("TopK",),
         "neural.train": ("Training",),
         "neural.vae": ("GaussianVAE",),
+        "neural.vq": ("VectorQuantised", "perplexity"),
         "neural.weighted_relu_l1": ("WeightedReLUL1",),
         "online": ("OnlineDictionaryLearning",),
         "posterior": ("PosteriorCodes", "PosteriorMean"),

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.batch_topk import BatchTopK as BatchTopK
     from sparsesim.solvers.neural.ensemble import Bagging as Bagging
     from sparsesim.solvers.neural.ensemble import Boosting as Boosting
+    from sparsesim.solvers.neural.fsq import FiniteScalarQuantised as FiniteScalarQuantised
     from sparsesim.solvers.neural.gated import Gated as Gated
     from sparsesim.solvers.neural.geometric_median import FromGeometricMedian as FromGeometricMedian
     from sparsesim.solvers.neural.group_bias import GroupBias as GroupBias
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.proximal_sae import L1 as L1
     from sparsesim.solvers.neural.proximal_sae import AtMost as AtMost
     from sparsesim.solvers.neural.proximal_sae import ProximalSAE as ProximalSAE
+    from sparsesim.solvers.neural.qlae import QuantisedLatent as QuantisedLatent
     from sparsesim.solvers.neural.relu_l1 import ReLUL1 as ReLUL1
     from sparsesim.solvers.neural.resampling import Resampling as Resampling
     from sparsesim.solvers.neural.solver import NeuralEncoder as NeuralEncoder
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.topk import TopK as TopK
     from sparsesim.solvers.neural.train import Training as Training
     from sparsesim.solvers.neural.vae import GaussianVAE as GaussianVAE
+    from sparsesim.solvers.neural.vq import VectorQuantised as VectorQuantised
+    from sparsesim.solvers.neural.vq import perplexity as perplexity
     from sparsesim.solvers.neural.weighted_relu_l1 import WeightedReLUL1 as WeightedReLUL1
 
 __getattr__, __dir__ = lazy(
@@ -46,6 +50,7 @@ __getattr__, __dir__ = lazy(
         "archetypal": ("Archetypal",),
         "batch_topk": ("BatchTopK",),
         "ensemble": ("Bagging", "Boosting"),
+        "fsq": ("FiniteScalarQuantised",),
         "gated": ("Gated",),
         "geometric_median": ("FromGeometricMedian",),
         "group_bias": ("GroupBias",),
@@ -56,6 +61,7 @@ __getattr__, __dir__ = lazy(
         "p_annealing": ("PAnnealing",),
         "poly": ("PolynomialSAE",),
         "proximal_sae": ("AtMost", "L0", "L1", "ProximalSAE"),
+        "qlae": ("QuantisedLatent",),
         "relu_l1": ("ReLUL1",),
         "resampling": ("Resampling",),
         "solver": ("NeuralEncoder", "NeuralSolver", "fit_together"),
@@ -65,6 +71,7 @@ __getattr__, __dir__ = lazy(
         "topk": ("TopK",),
         "train": ("Training",),
         "vae": ("GaussianVAE",),
+        "vq": ("VectorQuantised", "perplexity"),
         "weighted_relu_l1": ("WeightedReLUL1",),
     },
 )

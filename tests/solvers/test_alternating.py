@@ -8,7 +8,7 @@ from scipy.sparse import csr_array
 
 from sparsesim._arrays import unit_rows
 from sparsesim._identity import Role, stream
-from sparsesim.solvers.alternating import SignedDescent, sign_step
+from sparsesim.solvers.alternating import SignedDescent, pairwise_start, sign_step
 from sparsesim.solvers.base import Status
 from sparsesim.solvers.thresholding import CorrelationThreshold
 
@@ -52,6 +52,30 @@ def test_the_error_falls_geometrically_from_a_start_near_the_truth():
     assert errors[3] < 0.02, errors  # the floor of order k / p times the error that companions still make
 
 
+def test_pairs_of_samples_give_a_start_near_every_atom_and_the_fit_ends_at_the_truth():
+    atoms, x = world(1, 3000, 16, 2)
+    start = pairwise_start(x, 16, 400, np.random.default_rng(0))
+    cosine = np.abs(atoms @ start.T)
+    assert start.shape == (16, 16) and cosine.max(axis=1).min() > 0.9  # one for each; random directions reach 0.6
+    solver = SignedDescent(16, CorrelationThreshold(0.5), iterations=40, pairs=400)
+    fitted = solver.fit(x, rng=stream(0, Role.SOLVER))
+    assert fitted.trace["started"] == (16.0,)
+    assert np.abs(atoms @ fitted.atoms.T).max(axis=1).min() > 0.999
+    plain = SignedDescent(16, CorrelationThreshold(0.5), iterations=40).fit(x, rng=stream(0, Role.SOLVER))
+    assert np.abs(atoms @ plain.atoms.T).max(axis=1).min() < 0.9  # random samples are no start for this theory
+
+
+def test_a_pair_is_judged_by_the_moment_written_out():
+    _, x = world(2, 40, 4, 1)
+    start = pairwise_start(x, 4, 1, np.random.default_rng(3))
+    i, j = np.random.default_rng(3).integers(40, size=2)
+    moment = sum((row @ x[i]) * (row @ x[j]) * np.outer(row, row) for row in x)
+    values = np.sort(np.abs(np.linalg.eigvalsh(moment)))
+    assert len(start) == (values[-2] < 0.5 * values[-1])
+    for direction in start:
+        np.testing.assert_allclose(np.abs(moment @ direction), np.abs(values[-1] * direction), atol=1e-9 * values[-1])
+
+
 def test_the_truth_is_a_fixed_point():
     atoms, x = world(3, 500, 12, 2)
     fitted = SignedDescent(12, CorrelationThreshold(0.5)).fit_from(3 * x, atoms)
@@ -78,7 +102,7 @@ def test_codes_that_are_not_finite_are_a_status():
 
 def test_bad_configurations_and_starts_are_refused():
     encoder = CorrelationThreshold(0.5)
-    for arguments in ({"width": 0}, {"iterations": 0}, {"rate": 0.0}, {"tolerance": -1.0}):
+    for arguments in ({"width": 0}, {"iterations": 0}, {"rate": 0.0}, {"pairs": -1}, {"tolerance": -1.0}):
         with pytest.raises(ValueError, match=next(iter(arguments))):
             SignedDescent(**({"width": 4, "encoder": encoder} | arguments))
     with pytest.raises(TypeError, match="encoder must have a method"):

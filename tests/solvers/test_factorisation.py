@@ -17,6 +17,7 @@ from sparsesim.solvers.base import Status
 from sparsesim.solvers.factorisation import (
     NonNegativeFactorisation,
     SemiNonNegativeFactorisation,
+    largest_entries,
     non_negative_directions,
 )
 
@@ -96,6 +97,36 @@ def test_the_step_in_the_atoms_never_raises_the_error():
         assert after <= before + 1e-12
 
 
+def test_atoms_cut_to_their_largest_entries_are_sparse_and_the_best_seen():
+    x = np.random.default_rng(5).standard_normal((80, 20))
+    fitted = fit(SemiNonNegativeFactorisation(6, iterations=40, kept=0.2), x)
+    assert (np.count_nonzero(fitted.atoms, axis=1) == 4).all()
+    codes = fitted.encode(x)
+    assert codes.data.min() >= 0
+    error = np.square(x - fitted.decode(codes)).sum() / np.square(x - x.mean(axis=0)).sum()
+    assert error == pytest.approx(min(fitted.trace["fvu"]), rel=1e-6)
+    for part in (0.01, 1.0):  # at least one entry; all of them is the form that never rises
+        atoms = fit(SemiNonNegativeFactorisation(6, iterations=3, kept=part), x).atoms
+        assert (np.count_nonzero(atoms, axis=1) == (1 if part < 1 else 20)).all()
+
+
+def test_features_of_few_coordinates_are_recovered_by_the_cut():
+    rng = np.random.default_rng(6)
+    atoms = unit_rows(largest_entries(rng.standard_normal((5, 30)), 3))[0]
+    codes = rng.exponential(size=(400, 5)) * (rng.random((400, 5)) < 0.3)
+    x = codes @ atoms + 0.02 * rng.standard_normal((400, 30))
+    scores = []
+    for seed in range(4):
+        found = fit(SemiNonNegativeFactorisation(5, kept=0.1), x, seed).atoms
+        scores.append(match_rows(cosines(atoms, found)).similarity.min())
+    assert max(scores) > 0.99, scores
+
+
+def test_the_largest_entries_are_kept_and_the_lowest_index_wins():
+    rows = np.array([[1.0, -3.0, 2.0, 3.0], [1.0, 1.0, -1.0, 1.0]])
+    np.testing.assert_array_equal(largest_entries(rows, 2), [[0, -3, 0, 3], [1, 1, 0, 0]])
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("scale", [0.0, 1e-150, -1.0, 1e150])
 def test_degenerate_samples_give_a_dictionary(kind, scale):
@@ -117,3 +148,5 @@ def test_exact_factors_end_the_fit(kind):
 def test_bad_configurations_are_refused(kind, arguments):
     with pytest.raises(ValueError, match=next(iter(arguments))):
         kind(**({"width": 2} | arguments))
+    with pytest.raises(ValueError, match="kept"):
+        SemiNonNegativeFactorisation(2, kept=0.0)

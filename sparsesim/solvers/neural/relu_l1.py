@@ -10,30 +10,24 @@ from torch import Tensor
 
 from sparsesim._arrays import Rng, check_real
 from sparsesim.solvers.neural.module import Step
-from sparsesim.solvers.neural.pieces import UnitDecoder, squared_error
+from sparsesim.solvers.neural.priced import PricedModule
+from sparsesim.solvers.neural.resampling import Resampling, check_resampling
 from sparsesim.solvers.neural.solver import NeuralSolver, check_neural
 from sparsesim.solvers.neural.train import Training
 
 
 @final
-class ReLUL1Module(UnitDecoder):
+class ReLUL1Module(PricedModule):
     """z = ReLU(u) with an L1 penalty."""
 
     penalty: Tensor
 
-    def __init__(self, width: int, penalty: float, dim: int, rng: Rng) -> None:
-        super().__init__(width, dim, rng)
+    def __init__(self, width: int, penalty: float, dim: int, rng: Rng, *, resampling: Resampling | None = None) -> None:
+        super().__init__(width, dim, rng, resampling)
         self.register_buffer("penalty", torch.tensor(penalty, dtype=torch.float32))
 
-    def encode(self, x: Tensor) -> Tensor:
-        return self.pre_activations(x).relu()
-
-    def losses(self, x: Tensor, step: Step) -> dict[str, Tensor]:
-        codes = self.encode(x)
-        return {
-            "squared_error": squared_error(x, self.decode(codes)),
-            "l1": codes.sum((-2, -1)) * (self.penalty / x.shape[-2]),
-        }
+    def prices(self, codes: Tensor, step: Step) -> dict[str, Tensor]:
+        return {"l1": codes.sum(-1) * self.penalty.unsqueeze(-1)}
 
 
 @final
@@ -45,14 +39,16 @@ class ReLUL1(NeuralSolver):
 
         mean_B (||x - x_hat||^2 + penalty * ||z||_1)
 
-    in the scale E||x - mean||^2 = d. It is the model of the paper without its resampling of dead latents and with b_d
-    started at the mean. With the decoder on the unit sphere no rescaling of codes against atoms can evade the penalty.
-    The codes are shrunk by it: for orthonormal tied atoms z = max(u - penalty / 2, 0).
+    in the scale E||x - mean||^2 = d. It is the model of the paper, with its resampling of dead latents where asked for
+    (`Resampling`); b_d starts at the mean (`FromGeometricMedian` starts it at the geometric median, as the paper does).
+    With the decoder on the unit sphere no rescaling of codes against atoms can evade the penalty. The codes are shrunk
+    by it: for orthonormal tied atoms z = max(u - penalty / 2, 0).
 
     Parameters
     ----------
     width : p, the number of atoms.
     penalty : weight of the L1 norm, for the squared error summed over d.
+    resampling : when silent latents are replaced; None leaves them alone.
 
     References
     ----------
@@ -62,10 +58,12 @@ class ReLUL1(NeuralSolver):
     width: int
     penalty: float = 1.0
     training: Training = field(default_factory=Training)
+    resampling: Resampling | None = None
 
     def __post_init__(self) -> None:
         check_neural(self)
         check_real("penalty", self.penalty, 0.0)
+        check_resampling(self.resampling)
 
     def module(self, dim: int, rng: Rng) -> ReLUL1Module:
-        return ReLUL1Module(self.width, self.penalty, dim, rng)
+        return ReLUL1Module(self.width, self.penalty, dim, rng, resampling=self.resampling)

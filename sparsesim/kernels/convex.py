@@ -147,19 +147,22 @@ def _minimise_(z: Any, problem: Any, rule: Any, stop: Any, accelerated: bool) ->
     return gap
 
 
+@njit(cache=True)
+def _solve_row_(z: Any, problem: Any, rule: Any, stop: Any, accelerated: bool) -> float:
+    """Write the lasso codes of one row into ``z`` and return the relative duality gap that was reached."""
+    z[:] = 0
+    largest = np.max(problem[3]) if rule[2] else np.max(np.abs(problem[3]))
+    return _minimise_(z, problem, rule, stop, accelerated) if largest > rule[0] else 0.0
+
+
 @njit(cache=True, parallel=True)
 def _lasso(x: Any, dictionary: Any, b: Any, penalty: Any, rule: Any, stop: Any, accelerated: bool, out: Any) -> None:
     gram, atoms = dictionary
-    codes, gaps = out
+    codes, gaps = out[0], out[1]  # numba loses what is written to gaps[row] after ``codes, gaps = out``
     step, non_negative = rule
     for row in prange(len(x)):
-        codes[row] = 0
-        gaps[row] = 0.0
-        largest = np.max(b[row]) if non_negative else np.max(np.abs(b[row]))
-        if largest > penalty[row]:
-            problem = (gram, atoms, x[row], b[row])
-            law = (penalty[row], step, non_negative)
-            gaps[row] = _minimise_(codes[row], problem, law, stop, accelerated)
+        problem, law = (gram, atoms, x[row], b[row]), (penalty[row], step, non_negative)
+        gaps[row] = _solve_row_(codes[row], problem, law, stop, accelerated)
 
 
 def lasso_(

@@ -17,6 +17,7 @@ from numba import njit, prange
 CHUNK = 16  # rows that share work arrays
 SINGULAR = 1e-12  # squared distance of a unit atom from the span of the active ones below which it counts as dependent
 PARALLEL = 1e-10  # a slope that falls as fast as the penalty, to this fraction, never meets it
+ROUNDING = 1e-14  # a largest slope that exceeds the penalty by this fraction is at it: the code is zero
 VANISHED = 1e-12  # of the largest penalty of the path: below there is nothing but rounding
 
 
@@ -145,7 +146,7 @@ def _follow_(b: Any, dictionary: Any, state: Any, sweep: Any, rule: Any, trace: 
     resting[:] = False
     fall[:] = 0
     reach = np.max(b) if non_negative else np.max(np.abs(b))
-    penalty, size, left, count = max(reach, end), 0, (-1, 0.0), 0
+    penalty, size, left, count = reach if reach > end * (1 + ROUNDING) else end, 0, (-1, 0.0), 0
     for _ in range(limit):
         count = _record_(trace, count, penalty, chosen, z, size)
         if penalty <= end:

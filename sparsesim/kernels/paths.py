@@ -18,6 +18,7 @@ from numba import njit, prange
 from sparsesim.kernels.greedy import DEPENDENT, SLOPE, correlations_, least_squares_, top_
 
 CHUNK = 16  # rows that share one set of work arrays
+TIE = 1e-13  # energies explained that differ by this fraction differ by rounding
 
 
 @njit(cache=True)
@@ -93,11 +94,12 @@ def _known(chosen: Any, slots: Any, node: int, atom: int, size: int) -> bool:
 def _keep_(slots: Any, width: int, count: int, explained: Any) -> int:
     """Let the path in the spare (last) slot into the ordered children if it is good enough; return their number."""
     child = slots[2 * width]
-    if count == width and not explained[child] > explained[slots[2 * width - 1]]:
+    gain = explained[child] * (1 - TIE)  # among equals the path found first stays before the others
+    if count == width and not gain > explained[slots[2 * width - 1]]:
         return count
     place = width + min(count, width - 1)
     slots[2 * width] = slots[place]
-    while place > width and explained[slots[place - 1]] < explained[child]:
+    while place > width and explained[slots[place - 1]] < gain:
         slots[place] = slots[place - 1]
         place -= 1
     slots[place] = child

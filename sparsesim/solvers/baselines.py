@@ -9,6 +9,7 @@ from typing import Any, final
 import numpy as np
 
 from sparsesim._arrays import Codes, FloatArray, Rng, check_int, check_real, check_samples, unit_rows
+from sparsesim.kernels.pursuit import correlate
 from sparsesim.solvers.base import Encoder, FittedDictionary, Status, unit_dictionary
 
 
@@ -22,8 +23,10 @@ class LinearProjection:
 
     def encode(self, x: FloatArray, atoms: FloatArray) -> Codes:
         """Return the full codes ``(n, p)`` of centred samples ``x (n, d)``, every entry stored."""
-        inverse = np.linalg.pinv(np.asarray(atoms, dtype=np.float64))
-        dense = (x @ inverse).astype(x.dtype, copy=False)
+        wide = np.asarray(atoms, dtype=np.float64)
+        inverse = np.linalg.pinv(wide)
+        inverse[:, ~wide.any(axis=1)] = 0.0  # without rounding
+        dense = correlate(x.astype(np.float64, copy=False), inverse.T).astype(x.dtype, copy=False)
         n, p = dense.shape
         indices = np.tile(np.arange(p, dtype=np.int32), n)
         return Codes((dense.ravel(), indices, np.arange(n + 1, dtype=np.int64) * p), shape=(n, p))

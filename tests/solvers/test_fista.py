@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from slow_encoders import random_problem
 
+from sparsesim._arrays import unit_rows
+from sparsesim.solvers.active_set import ActiveSet
 from sparsesim.solvers.convex import Lasso, duality_gap
 from sparsesim.solvers.homotopy import Homotopy
-from sparsesim.solvers.proximal_gradient import FISTA
+from sparsesim.solvers.proximal_gradient import FISTA, proximal_codes
 
 
 @pytest.mark.parametrize("non_negative", [False, True])
@@ -43,3 +45,25 @@ def test_a_loose_tolerance_is_met_and_not_exceeded_by_much():
 def test_bad_configurations_are_refused(arguments):
     with pytest.raises(ValueError, match=r"penalty|tolerance|max_iterations"):
         FISTA(*arguments)
+
+
+def test_the_gap_that_is_reported_is_the_gap_of_the_codes():
+    x, atoms = random_problem(np.random.default_rng(7), 6, 6, 12, 3)
+    for accelerated in (True, False):
+        codes, gaps = proximal_codes(x, atoms, 0.1, False, (1e-9, 20), accelerated)
+        assert gaps.max() > 1e-4  # 20 steps are not enough: a gap of zero would be a claim of success
+        np.testing.assert_allclose(gaps, duality_gap(x, atoms, codes, 0.1), rtol=1e-9, atol=1e-13)
+
+
+def test_a_second_attempt_never_takes_the_place_of_a_better_code():
+    rng = np.random.default_rng(1)  # twelve atoms in clusters 1e-12 or so wide: proximal gradients creep
+    d, p = int(rng.integers(1, 12)), int(rng.integers(1, 24))
+    centres = unit_rows(rng.standard_normal((p, d)))[0][rng.integers(0, p // 2, p)]
+    atoms = unit_rows(centres + rng.choice([1e-6, 1e-9, 1e-12]) * rng.standard_normal((p, d)))[0]
+    x = rng.standard_normal((6, d))
+    x[0] = 0
+    penalty = 1e-6 * float(np.abs(x @ atoms.T).max())
+    first = duality_gap(x, atoms, ActiveSet(penalty).solve(x, atoms)[0], penalty)
+    final = duality_gap(x, atoms, Lasso(penalty).encode(x, atoms), penalty)
+    assert first.max() > 1e-6  # rounding keeps a row from its tolerance, so that there is a second attempt
+    assert np.all(final <= first + 1e-5), (first.max(), final.max())  # codes of 1e5: gaps are resolved to 1e-5

@@ -24,17 +24,31 @@ from sparsesim.solvers.factorisation import NonNegativeFactorisation, SemiNonNeg
 from sparsesim.solvers.itda import ITDA
 from sparsesim.solvers.learn import KSVD, MethodOfOptimalDirections
 from sparsesim.solvers.masked import MaskedSparseCoding
+from sparsesim.solvers.neural.abs_topk import AbsTopK
+from sparsesim.solvers.neural.adaptive_k import AdaptiveK
 from sparsesim.solvers.neural.aligned import FeatureAligned
 from sparsesim.solvers.neural.archetypal import Archetypal
 from sparsesim.solvers.neural.batch_topk import BatchTopK
+from sparsesim.solvers.neural.end_to_end import EndToEnd
 from sparsesim.solvers.neural.ensemble import Bagging, Boosting
+from sparsesim.solvers.neural.feature_choice import FeatureChoice
 from sparsesim.solvers.neural.fsq import FiniteScalarQuantised
 from sparsesim.solvers.neural.gated import Gated
 from sparsesim.solvers.neural.geometric_median import FromGeometricMedian
+from sparsesim.solvers.neural.gradient_topk import GradientTopK
 from sparsesim.solvers.neural.group_bias import GroupBias
 from sparsesim.solvers.neural.jump_relu import JumpReLU
 from sparsesim.solvers.neural.jump_relu_tanh import TanhJumpReLU
+from sparsesim.solvers.neural.k_sparse import KSparse
+from sparsesim.solvers.neural.known_layers import DirectReadout
+from sparsesim.solvers.neural.kron import KronSAE
+from sparsesim.solvers.neural.matryoshka import Matryoshka
 from sparsesim.solvers.neural.mp import MatchingPursuitSAE
+from sparsesim.solvers.neural.multi_layer import MultiLayer
+from sparsesim.solvers.neural.multi_topk import MultiTopK
+from sparsesim.solvers.neural.mutual_choice import MutualChoice
+from sparsesim.solvers.neural.nested_topk import NestedTopK
+from sparsesim.solvers.neural.output_groups import OutputGroups
 from sparsesim.solvers.neural.p_annealing import PAnnealing
 from sparsesim.solvers.neural.poly import PolynomialSAE
 from sparsesim.solvers.neural.proximal_sae import L1, ProximalSAE
@@ -44,9 +58,12 @@ from sparsesim.solvers.neural.resampling import Resampling
 from sparsesim.solvers.neural.spade import SpaDE
 from sparsesim.solvers.neural.tied_relu_l1 import TiedReLUL1
 from sparsesim.solvers.neural.tilted import TiltedERM
+from sparsesim.solvers.neural.top_afa import TopAFA
 from sparsesim.solvers.neural.topk import TopK
 from sparsesim.solvers.neural.train import Training
+from sparsesim.solvers.neural.transcoder import Transcoder
 from sparsesim.solvers.neural.vae import GaussianVAE
+from sparsesim.solvers.neural.variational_topk import VariationalTopK
 from sparsesim.solvers.neural.vq import VectorQuantised
 from sparsesim.solvers.neural.weighted_relu_l1 import WeightedReLUL1
 from sparsesim.solvers.online import OnlineDictionaryLearning
@@ -56,6 +73,7 @@ from sparsesim.solvers.thresholding import CorrelationThreshold
 from sparsesim.testing import CHECKS, check_solver
 
 SHORT = Training(steps=150, batch_size=64)
+BRIEF = Training(steps=40, batch_size=32)
 
 SOLVERS: list[Solver] = [
     RandomDictionary(12, OrthogonalMatchingPursuit(2)),
@@ -92,6 +110,18 @@ SOLVERS: list[Solver] = [
     TopK(12, 3, training=SHORT),
     BatchTopK(12, 3, training=SHORT),
     GaussianVAE(12, training=SHORT),
+    MultiTopK(12, 3, training=BRIEF),
+    KSparse(12, 3, training=BRIEF),
+    AbsTopK(12, 3, training=BRIEF),
+    Matryoshka(12, 3, training=BRIEF),
+    NestedTopK(12, 3, training=BRIEF),
+    MutualChoice(12, 3, training=BRIEF),
+    FeatureChoice(12, 3, training=BRIEF),
+    TopAFA(12, training=BRIEF),
+    AdaptiveK(12, 1, 6, training=BRIEF),
+    GradientTopK(12, 3, training=BRIEF),
+    VariationalTopK(12, 3, beta=0.1, training=BRIEF),
+    KronSAE(12, 3, left=2, right=3, training=BRIEF),
     MatchingPursuitSAE(12, 3, training=SHORT),
     Bagging(TopK(6, 2, training=SHORT), 2),
     Boosting(TopK(6, 2, training=SHORT), 2),
@@ -101,6 +131,10 @@ SOLVERS: list[Solver] = [
     VectorQuantised(12, training=SHORT),
     FiniteScalarQuantised(12, training=SHORT),
     QuantisedLatent(12, training=SHORT),
+    EndToEnd(12, 0.05, DirectReadout(8), logits=False, training=SHORT),
+    Transcoder(12, DirectReadout(8), training=SHORT),
+    OutputGroups(GaussianVAE(12, training=SHORT), groups=((0, 1, 2), (3, 4, 5, 6, 7))),
+    MultiLayer(TopK(12, 3, training=SHORT)),
 ]
 
 
@@ -115,7 +149,8 @@ def test_no_solver_of_the_package_is_missing_from_the_list():
     for info in pkgutil.walk_packages(sparsesim.solvers.__path__, "sparsesim.solvers."):
         module = importlib.import_module(info.name)
         for _, kind in inspect.getmembers(module, inspect.isclass):
-            if kind.__module__ == info.name and dataclasses.is_dataclass(kind) and hasattr(kind, "fit"):
+            ours = kind.__module__ == info.name and dataclasses.is_dataclass(kind) and hasattr(kind, "fit")
+            if ours and not inspect.isabstract(kind):
                 found.add(kind)
     assert found, "the walk over sparsesim.solvers found no solver at all"
     assert found == {type(solver) for solver in SOLVERS}

@@ -63,15 +63,15 @@ class _Sparsemax(torch.autograd.Function):
         count = torch.arange(1, u.shape[-1] + 1, dtype=u.dtype, device=u.device)
         excess = ordered.cumsum(-1) - 1.0
         size = (count * ordered > excess).sum(-1, keepdim=True)  # the condition holds for the first ones, and for one
-        z: Tensor = (u - excess.gather(-1, size - 1) / size).relu()
+        z = (u - excess.gather(-1, size - 1) / size).relu()
         ctx.save_for_backward(z)
         return z
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> Tensor:
         (z,) = ctx.saved_tensors
-        kept = (z > 0.0).to(z.dtype)
-        slope: Tensor = slopes[0] * kept
+        kept: Tensor = (z > 0.0).to(z.dtype)
+        slope = slopes[0] * kept
         return slope - kept * (slope.sum(-1, keepdim=True) / kept.sum(-1, keepdim=True))
 
 

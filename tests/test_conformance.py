@@ -63,6 +63,7 @@ from sparsesim.solvers.neural.topk import TopK
 from sparsesim.solvers.neural.train import Training
 from sparsesim.solvers.neural.transcoder import Transcoder
 from sparsesim.solvers.neural.vae import GaussianVAE
+from sparsesim.solvers.neural.vaease import VAEase
 from sparsesim.solvers.neural.variational_topk import VariationalTopK
 from sparsesim.solvers.neural.vq import VectorQuantised
 from sparsesim.solvers.neural.weighted_relu_l1 import WeightedReLUL1
@@ -135,6 +136,7 @@ SOLVERS: list[Solver] = [
     Transcoder(12, DirectReadout(8), training=SHORT),
     OutputGroups(GaussianVAE(12, training=SHORT), groups=((0, 1, 2), (3, 4, 5, 6, 7))),
     MultiLayer(TopK(12, 3, training=SHORT)),
+    VAEase(12, hidden=16, training=SHORT),
 ]
 
 

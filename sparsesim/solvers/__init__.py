@@ -55,20 +55,38 @@ if TYPE_CHECKING:
     from sparsesim.solvers.least_squares import SupportLeastSquares as SupportLeastSquares
     from sparsesim.solvers.least_squares import least_squares_on_support as least_squares_on_support
     from sparsesim.solvers.masked import MaskedSparseCoding as MaskedSparseCoding
+    from sparsesim.solvers.neural.abs_topk import AbsTopK as AbsTopK
+    from sparsesim.solvers.neural.adaptive_k import AdaptiveK as AdaptiveK
     from sparsesim.solvers.neural.aligned import FeatureAligned as FeatureAligned
     from sparsesim.solvers.neural.archetypal import Archetypal as Archetypal
     from sparsesim.solvers.neural.batch_topk import BatchTopK as BatchTopK
+    from sparsesim.solvers.neural.downstream import LinearReadout as LinearReadout
+    from sparsesim.solvers.neural.downstream import TanhReadout as TanhReadout
+    from sparsesim.solvers.neural.end_to_end import EndToEnd as EndToEnd
     from sparsesim.solvers.neural.ensemble import Bagging as Bagging
     from sparsesim.solvers.neural.ensemble import Boosting as Boosting
+    from sparsesim.solvers.neural.feature_choice import FeatureChoice as FeatureChoice
     from sparsesim.solvers.neural.fsq import FiniteScalarQuantised as FiniteScalarQuantised
     from sparsesim.solvers.neural.gated import Gated as Gated
     from sparsesim.solvers.neural.geometric_median import FromGeometricMedian as FromGeometricMedian
+    from sparsesim.solvers.neural.gradient_topk import GradientTopK as GradientTopK
     from sparsesim.solvers.neural.group_bias import GroupBias as GroupBias
     from sparsesim.solvers.neural.jump_relu import JumpReLU as JumpReLU
     from sparsesim.solvers.neural.jump_relu_tanh import TanhJumpReLU as TanhJumpReLU
+    from sparsesim.solvers.neural.k_sparse import KSparse as KSparse
+    from sparsesim.solvers.neural.known_layers import DirectReadout as DirectReadout
+    from sparsesim.solvers.neural.known_layers import ReLULayer as ReLULayer
+    from sparsesim.solvers.neural.kron import KronSAE as KronSAE
     from sparsesim.solvers.neural.lista import LearnedISTA as LearnedISTA
     from sparsesim.solvers.neural.lista import UnfoldedEncoder as UnfoldedEncoder
+    from sparsesim.solvers.neural.matryoshka import Matryoshka as Matryoshka
+    from sparsesim.solvers.neural.matryoshka import RandomPrefixes as RandomPrefixes
     from sparsesim.solvers.neural.mp import MatchingPursuitSAE as MatchingPursuitSAE
+    from sparsesim.solvers.neural.multi_layer import MultiLayer as MultiLayer
+    from sparsesim.solvers.neural.multi_topk import MultiTopK as MultiTopK
+    from sparsesim.solvers.neural.mutual_choice import MutualChoice as MutualChoice
+    from sparsesim.solvers.neural.nested_topk import NestedTopK as NestedTopK
+    from sparsesim.solvers.neural.output_groups import OutputGroups as OutputGroups
     from sparsesim.solvers.neural.p_annealing import PAnnealing as PAnnealing
     from sparsesim.solvers.neural.poly import PolynomialSAE as PolynomialSAE
     from sparsesim.solvers.neural.proximal_sae import ProximalSAE as ProximalSAE
@@ -78,9 +96,15 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.spade import SpaDE as SpaDE
     from sparsesim.solvers.neural.tied_relu_l1 import TiedReLUL1 as TiedReLUL1
     from sparsesim.solvers.neural.tilted import TiltedERM as TiltedERM
+    from sparsesim.solvers.neural.top_afa import TopAFA as TopAFA
     from sparsesim.solvers.neural.topk import TopK as TopK
     from sparsesim.solvers.neural.train import Training as Training
+    from sparsesim.solvers.neural.transcoder import Transcoder as Transcoder
     from sparsesim.solvers.neural.vae import GaussianVAE as GaussianVAE
+    from sparsesim.solvers.neural.vaease import VAEase as VAEase
+    from sparsesim.solvers.neural.vaease import active_dimensions as active_dimensions
+    from sparsesim.solvers.neural.vaease import posterior_variances as posterior_variances
+    from sparsesim.solvers.neural.variational_topk import VariationalTopK as VariationalTopK
     from sparsesim.solvers.neural.vq import VectorQuantised as VectorQuantised
     from sparsesim.solvers.neural.vq import perplexity as perplexity
     from sparsesim.solvers.neural.weighted_relu_l1 import WeightedReLUL1 as WeightedReLUL1
@@ -130,18 +154,33 @@ __getattr__, __dir__ = lazy(
         "least_absolute": ("least_absolute",),
         "least_squares": ("SupportLeastSquares", "least_squares_on_support"),
         "masked": ("MaskedSparseCoding",),
+        "neural.abs_topk": ("AbsTopK",),
+        "neural.adaptive_k": ("AdaptiveK",),
         "neural.aligned": ("FeatureAligned",),
         "neural.archetypal": ("Archetypal",),
         "neural.batch_topk": ("BatchTopK",),
+        "neural.downstream": ("LinearReadout", "TanhReadout"),
+        "neural.end_to_end": ("EndToEnd",),
         "neural.ensemble": ("Bagging", "Boosting"),
+        "neural.feature_choice": ("FeatureChoice",),
         "neural.fsq": ("FiniteScalarQuantised",),
         "neural.gated": ("Gated",),
         "neural.geometric_median": ("FromGeometricMedian",),
+        "neural.gradient_topk": ("GradientTopK",),
         "neural.group_bias": ("GroupBias",),
         "neural.jump_relu": ("JumpReLU",),
         "neural.jump_relu_tanh": ("TanhJumpReLU",),
+        "neural.k_sparse": ("KSparse",),
+        "neural.known_layers": ("DirectReadout", "ReLULayer"),
+        "neural.kron": ("KronSAE",),
         "neural.lista": ("LearnedISTA", "UnfoldedEncoder"),
+        "neural.matryoshka": ("Matryoshka", "RandomPrefixes"),
         "neural.mp": ("MatchingPursuitSAE",),
+        "neural.multi_layer": ("MultiLayer",),
+        "neural.multi_topk": ("MultiTopK",),
+        "neural.mutual_choice": ("MutualChoice",),
+        "neural.nested_topk": ("NestedTopK",),
+        "neural.output_groups": ("OutputGroups",),
         "neural.p_annealing": ("PAnnealing",),
         "neural.poly": ("PolynomialSAE",),
         "neural.proximal_sae": ("ProximalSAE",),
@@ -151,9 +190,13 @@ __getattr__, __dir__ = lazy(
         "neural.spade": ("SpaDE",),
         "neural.tied_relu_l1": ("TiedReLUL1",),
         "neural.tilted": ("TiltedERM",),
+        "neural.top_afa": ("TopAFA",),
         "neural.topk": ("TopK",),
         "neural.train": ("Training",),
+        "neural.transcoder": ("Transcoder",),
         "neural.vae": ("GaussianVAE",),
+        "neural.vaease": ("VAEase", "active_dimensions", "posterior_variances"),
+        "neural.variational_topk": ("VariationalTopK",),
         "neural.vq": ("VectorQuantised", "perplexity"),
         "neural.weighted_relu_l1": ("WeightedReLUL1",),
         "online": ("OnlineDictionaryLearning",),

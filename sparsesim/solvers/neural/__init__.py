@@ -7,20 +7,38 @@ from typing import TYPE_CHECKING
 from sparsesim._lazy import lazy
 
 if TYPE_CHECKING:
+    from sparsesim.solvers.neural.abs_topk import AbsTopK as AbsTopK
+    from sparsesim.solvers.neural.adaptive_k import AdaptiveK as AdaptiveK
     from sparsesim.solvers.neural.aligned import FeatureAligned as FeatureAligned
     from sparsesim.solvers.neural.archetypal import Archetypal as Archetypal
     from sparsesim.solvers.neural.batch_topk import BatchTopK as BatchTopK
+    from sparsesim.solvers.neural.downstream import LinearReadout as LinearReadout
+    from sparsesim.solvers.neural.downstream import TanhReadout as TanhReadout
+    from sparsesim.solvers.neural.end_to_end import EndToEnd as EndToEnd
     from sparsesim.solvers.neural.ensemble import Bagging as Bagging
     from sparsesim.solvers.neural.ensemble import Boosting as Boosting
+    from sparsesim.solvers.neural.feature_choice import FeatureChoice as FeatureChoice
     from sparsesim.solvers.neural.fsq import FiniteScalarQuantised as FiniteScalarQuantised
     from sparsesim.solvers.neural.gated import Gated as Gated
     from sparsesim.solvers.neural.geometric_median import FromGeometricMedian as FromGeometricMedian
+    from sparsesim.solvers.neural.gradient_topk import GradientTopK as GradientTopK
     from sparsesim.solvers.neural.group_bias import GroupBias as GroupBias
     from sparsesim.solvers.neural.jump_relu import JumpReLU as JumpReLU
     from sparsesim.solvers.neural.jump_relu_tanh import TanhJumpReLU as TanhJumpReLU
+    from sparsesim.solvers.neural.k_sparse import KSparse as KSparse
+    from sparsesim.solvers.neural.known_layers import DirectReadout as DirectReadout
+    from sparsesim.solvers.neural.known_layers import ReLULayer as ReLULayer
+    from sparsesim.solvers.neural.kron import KronSAE as KronSAE
+    from sparsesim.solvers.neural.matryoshka import Matryoshka as Matryoshka
+    from sparsesim.solvers.neural.matryoshka import RandomPrefixes as RandomPrefixes
     from sparsesim.solvers.neural.module import SparseModule as SparseModule
     from sparsesim.solvers.neural.module import Step as Step
     from sparsesim.solvers.neural.mp import MatchingPursuitSAE as MatchingPursuitSAE
+    from sparsesim.solvers.neural.multi_layer import MultiLayer as MultiLayer
+    from sparsesim.solvers.neural.multi_topk import MultiTopK as MultiTopK
+    from sparsesim.solvers.neural.mutual_choice import MutualChoice as MutualChoice
+    from sparsesim.solvers.neural.nested_topk import NestedTopK as NestedTopK
+    from sparsesim.solvers.neural.output_groups import OutputGroups as OutputGroups
     from sparsesim.solvers.neural.p_annealing import PAnnealing as PAnnealing
     from sparsesim.solvers.neural.poly import PolynomialSAE as PolynomialSAE
     from sparsesim.solvers.neural.proximal_sae import L0 as L0
@@ -36,9 +54,15 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.spade import SpaDE as SpaDE
     from sparsesim.solvers.neural.tied_relu_l1 import TiedReLUL1 as TiedReLUL1
     from sparsesim.solvers.neural.tilted import TiltedERM as TiltedERM
+    from sparsesim.solvers.neural.top_afa import TopAFA as TopAFA
     from sparsesim.solvers.neural.topk import TopK as TopK
     from sparsesim.solvers.neural.train import Training as Training
+    from sparsesim.solvers.neural.transcoder import Transcoder as Transcoder
     from sparsesim.solvers.neural.vae import GaussianVAE as GaussianVAE
+    from sparsesim.solvers.neural.vaease import VAEase as VAEase
+    from sparsesim.solvers.neural.vaease import active_dimensions as active_dimensions
+    from sparsesim.solvers.neural.vaease import posterior_variances as posterior_variances
+    from sparsesim.solvers.neural.variational_topk import VariationalTopK as VariationalTopK
     from sparsesim.solvers.neural.vq import VectorQuantised as VectorQuantised
     from sparsesim.solvers.neural.vq import perplexity as perplexity
     from sparsesim.solvers.neural.weighted_relu_l1 import WeightedReLUL1 as WeightedReLUL1
@@ -46,18 +70,33 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        "abs_topk": ("AbsTopK",),
+        "adaptive_k": ("AdaptiveK",),
         "aligned": ("FeatureAligned",),
         "archetypal": ("Archetypal",),
         "batch_topk": ("BatchTopK",),
+        "downstream": ("LinearReadout", "TanhReadout"),
+        "end_to_end": ("EndToEnd",),
         "ensemble": ("Bagging", "Boosting"),
+        "feature_choice": ("FeatureChoice",),
         "fsq": ("FiniteScalarQuantised",),
         "gated": ("Gated",),
         "geometric_median": ("FromGeometricMedian",),
+        "gradient_topk": ("GradientTopK",),
         "group_bias": ("GroupBias",),
         "jump_relu": ("JumpReLU",),
         "jump_relu_tanh": ("TanhJumpReLU",),
+        "k_sparse": ("KSparse",),
+        "known_layers": ("DirectReadout", "ReLULayer"),
+        "kron": ("KronSAE",),
+        "matryoshka": ("Matryoshka", "RandomPrefixes"),
         "module": ("SparseModule", "Step"),
         "mp": ("MatchingPursuitSAE",),
+        "multi_layer": ("MultiLayer",),
+        "multi_topk": ("MultiTopK",),
+        "mutual_choice": ("MutualChoice",),
+        "nested_topk": ("NestedTopK",),
+        "output_groups": ("OutputGroups",),
         "p_annealing": ("PAnnealing",),
         "poly": ("PolynomialSAE",),
         "proximal_sae": ("AtMost", "L0", "L1", "ProximalSAE"),
@@ -68,9 +107,13 @@ __getattr__, __dir__ = lazy(
         "spade": ("SpaDE",),
         "tied_relu_l1": ("TiedReLUL1",),
         "tilted": ("TiltedERM",),
+        "top_afa": ("TopAFA",),
         "topk": ("TopK",),
         "train": ("Training",),
+        "transcoder": ("Transcoder",),
         "vae": ("GaussianVAE",),
+        "vaease": ("VAEase", "active_dimensions", "posterior_variances"),
+        "variational_topk": ("VariationalTopK",),
         "vq": ("VectorQuantised", "perplexity"),
         "weighted_relu_l1": ("WeightedReLUL1",),
     },

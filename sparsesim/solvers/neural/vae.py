@@ -19,14 +19,26 @@ from sparsesim.solvers.neural.train import Training
 
 @final
 class GaussianVAEModule(SparseModule):
-    """q(z|x) = N(mu(x), diag s^2(x)), p(z) = N(0, I), p(x|z) = N(z D + b, sigma^2 I)."""
+    """q(z|x) = N(mu(x), diag s^2(x)), p(z) = N(0, I), p(x|z) = N(z D + b, sigma^2 I).
+
+    With ``gated`` a latent is heard as far as it is known: s^2 <= 1 is a sigmoid, and the decoder is given (1 - s) z.
+    """
 
     beta: Tensor
 
     def __init__(
-        self, width: int, dim: int, rng: Rng, *, beta: float, noise_variance: float | None, hidden: int | None
+        self,
+        width: int,
+        dim: int,
+        rng: Rng,
+        *,
+        beta: float,
+        noise_variance: float | None,
+        hidden: int | None,
+        gated: bool = False,
     ) -> None:
         super().__init__()
+        self.gated = gated
         atoms, inputs = unit_normal(width, dim, rng), hidden or dim
         # A linear encoder starts tied, shrunk so that it does not overshoot; behind a hidden layer it starts at zero.
         means = np.zeros((hidden, width)) if hidden else atoms.T * min(1.0, dim / width)
@@ -49,19 +61,25 @@ class GaussianVAEModule(SparseModule):
         if self.hidden is not None and self.hidden_bias is not None:
             x = affine(x, self.hidden, self.hidden_bias).relu()
         heads = affine(x, self.heads, self.heads_bias)
-        return heads[..., : self.width], heads[..., self.width :]
+        spread = heads[..., self.width :]
+        return heads[..., : self.width], nn.functional.logsigmoid(spread) if self.gated else spread
+
+    def heard(self, z: Tensor, deviation: Tensor) -> Tensor:
+        """Return what the decoder is given of latents ``z (..., B, p)``."""
+        return (1.0 - deviation) * z if self.gated else z
 
     def encode(self, x: Tensor) -> Tensor:
-        return self.posterior(x)[0]
+        mean, log_variance = self.posterior(x)
+        return self.heard(mean, _root(log_variance))
 
     def decode(self, codes: Tensor) -> Tensor:
         return affine(codes, self.decoder, self.bias)
 
     def losses(self, x: Tensor, step: Step) -> dict[str, Tensor]:
         mean, log_variance = self.posterior(x)
-        # 2^x is computed in place; e^x may go to a vendor library whose threads fight with those of compiled kernels.
-        deviation = torch.exp2((0.5 / math.log(2)) * log_variance)
-        error = squared_error(x, self.decode(mean + deviation * step.normal(mean)))
+        deviation = _root(log_variance)
+        heard = self.heard(mean + deviation * step.normal(mean), deviation)
+        error = squared_error(x, self.decode(heard))
         divergence = (mean.square() + deviation.square() - log_variance - 1.0).sum((-2, -1)) / (2 * x.shape[-2])
         constant = x.shape[-1] * (self.log_noise + math.log(2 * math.pi))
         return {"reconstruction": 0.5 * (error / self.log_noise.exp() + constant), "kl": self.beta * divergence}
@@ -71,6 +89,14 @@ class GaussianVAEModule(SparseModule):
 
     def decoder_bias(self) -> Tensor:
         return self.bias
+
+
+def _root(log_variance: Tensor) -> Tensor:
+    """Return the standard deviation.
+
+    2^x is computed in place; e^x may go to a vendor library whose threads fight with those of compiled kernels.
+    """
+    return torch.exp2((0.5 / math.log(2)) * log_variance)
 
 
 @final

@@ -1,0 +1,95 @@
+"""VAEase: a variational autoencoder whose gate lets each sample choose its own active dimensions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import final
+
+import numpy as np
+import torch
+
+from sparsesim._arrays import FloatArray, IntArray, Rng, check_int, check_matrix, check_real
+from sparsesim.solvers.base import FittedDictionary
+from sparsesim.solvers.neural.solver import NeuralEncoder, NeuralSolver, check_neural
+from sparsesim.solvers.neural.train import Training
+from sparsesim.solvers.neural.vae import GaussianVAEModule
+
+
+@final
+@dataclass(frozen=True)
+class VAEase(NeuralSolver):
+    """Learns a linear decoder of latents that are heard as far as they are known; the codes are (1 - s) mu.
+
+    A Gaussian variational autoencoder (see `GaussianVAE`, the loss without the gate) that decodes (1 - s) z instead of
+    z ~ N(mu, s^2), s in (0, 1): a latent with s = 1 is silent in that sample and costs nothing, so the samples of a
+    union of manifolds may have different active dimensions, each as many as its manifold has. There is no sparsity
+    penalty; the variance of the decoder is learned. The codes are dense: `active_dimensions` says which of them count.
+
+    The loss is half of that of the paper. Of its two ways to keep s below 1 this is the smooth one, s^2 a sigmoid: a
+    clipped log s^2 that has once become positive has no gradient to come back by.
+
+    Parameters
+    ----------
+    width : p, the number of latents.
+    hidden : units of one hidden ReLU layer of the encoder (the paper has three Swish layers); None is a linear encoder,
+        which cannot tell the manifolds of a union by mu and s alike.
+    noise_variance : of the decoder, in the scale E||x - mean||^2 = d; None learns it.
+
+    References
+    ----------
+    Lu, Zhu, He, Wipf (2025), "Sparse autoencoders, again?", arXiv 2506.04859.
+    """
+
+    width: int
+    hidden: int | None = 128
+    noise_variance: float | None = None
+    training: Training = field(default_factory=Training)
+
+    def __post_init__(self) -> None:
+        check_neural(self)
+        if self.hidden is not None:
+            check_int("hidden", self.hidden, 1)
+        if self.noise_variance is not None:
+            check_real("noise_variance", self.noise_variance, 0.0, open_low=True)
+
+    def module(self, dim: int, rng: Rng) -> GaussianVAEModule:
+        return GaussianVAEModule(
+            self.width, dim, rng, beta=1.0, noise_variance=self.noise_variance, hidden=self.hidden, gated=True
+        )
+
+
+def posterior_variances(fitted: FittedDictionary, x: FloatArray) -> FloatArray:
+    """Return s^2 of all latents for samples ``x (n, d)``, ``(n, p)``: near 1 where one is silent, else small.
+
+    Raises
+    ------
+    TypeError
+        If ``fitted`` was not learned by a Gaussian variational autoencoder, or its encoder was replaced.
+    """
+    encoder = fitted.encoder
+    if not isinstance(encoder, NeuralEncoder) or not isinstance(encoder.module, GaussianVAEModule):
+        raise TypeError(f"fitted must be a fit of VAEase or GaussianVAE with its own encoder; got {encoder!r}.")
+    samples = check_matrix(x, dim=fitted.dim).astype(np.float64)
+    inside = (samples - fitted.bias) / encoder.scale + encoder.offset
+    with torch.no_grad():
+        _, log_variance = encoder.module.posterior(torch.from_numpy(inside.astype(np.float32)))
+    variances: FloatArray = np.exp(log_variance.double().numpy())
+    return variances
+
+
+def active_dimensions(variances: FloatArray) -> IntArray:
+    """Return how many of each row of ``variances (n, p)`` are in the lower of the two groups that fit it best.
+
+    The groups minimise the sum of squares within them: two-means in one dimension, exactly, by trying every cut of the
+    sorted row. Of equal cuts it is the first; with one latent, or all equal, every latent is in the lower group.
+    """
+    ordered = np.sort(check_matrix(variances, "variances").astype(np.float64), axis=1)
+    n, p = ordered.shape
+    size = np.arange(1, p)
+    low = np.cumsum(ordered, axis=1)
+    between = np.square(low[:, :-1]) / size + np.square(low[:, -1:] - low[:, :-1]) / (p - size)
+    if p == 1:
+        return np.ones(n, np.int64)
+    cut: IntArray = between.argmax(axis=1) + 1
+    equal: IntArray = np.where(ordered[:, 0] == ordered[:, -1], p, cut)
+    return equal

@@ -103,6 +103,8 @@ if TYPE_CHECKING:
     from sparsesim.generators.released_parts import ReleasedScales as ReleasedScales
     from sparsesim.generators.repertoire import Repertoire as Repertoire
     from sparsesim.generators.repertoire import SuperposedItems as SuperposedItems
+    from sparsesim.generators.residual import ResidualLayers as ResidualLayers
+    from sparsesim.generators.residual import layer_batches as layer_batches
     from sparsesim.generators.restricted import RowRestricted as RowRestricted
     from sparsesim.generators.saelens import SAELensWorld as SAELensWorld
     from sparsesim.generators.saelens import load_saelens as load_saelens
@@ -191,6 +193,7 @@ __getattr__, __dir__ = lazy(
         "relabelled": ("Relabelled",),
         "released_parts": ("ReleasedCorrelation", "ReleasedScales"),
         "repertoire": ("Repertoire", "SuperposedItems"),
+        "residual": ("ResidualLayers", "layer_batches"),
         "restricted": ("RowRestricted",),
         "saelens": ("SAELensWorld", "load_saelens"),
         "scales": ("FoldedNormalScales", "FrequencyScales", "GeometricScales", "LinearScales", "Scaled"),

@@ -53,6 +53,10 @@ if TYPE_CHECKING:
     from sparsesim.metrics.hierarchy import parent_recall_child_on as parent_recall_child_on
     from sparsesim.metrics.identifiability import soft_identifiability as soft_identifiability
     from sparsesim.metrics.identifiability import soft_identifiability_gain as soft_identifiability_gain
+    from sparsesim.metrics.layers import angular_distances as angular_distances
+    from sparsesim.metrics.layers import layer_distribution as layer_distribution
+    from sparsesim.metrics.layers import layer_entropy as layer_entropy
+    from sparsesim.metrics.layers import layer_groups as layer_groups
     from sparsesim.metrics.peer import saelens_accuracy as saelens_accuracy
     from sparsesim.metrics.peer import saelens_explained_variance as saelens_explained_variance
     from sparsesim.metrics.peer import saelens_f1 as saelens_f1
@@ -155,6 +159,7 @@ __getattr__, __dir__ = lazy(
             "soft_identifiability",
             "soft_identifiability_gain",
         ),
+        "layers": ("angular_distances", "layer_distribution", "layer_entropy", "layer_groups"),
         "peer": (
             "saelens_accuracy",
             "saelens_explained_variance",

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from sparsesim.solvers.exhaustive import ExhaustiveSearch as ExhaustiveSearch
     from sparsesim.solvers.factorisation import NonNegativeFactorisation as NonNegativeFactorisation
     from sparsesim.solvers.factorisation import SemiNonNegativeFactorisation as SemiNonNegativeFactorisation
+    from sparsesim.solvers.gibbs import GibbsSampler as GibbsSampler
     from sparsesim.solvers.gradient_pursuit import GradientPursuit as GradientPursuit
     from sparsesim.solvers.group_lasso import GroupLasso as GroupLasso
     from sparsesim.solvers.group_lasso import TreeLasso as TreeLasso
@@ -55,6 +56,10 @@ if TYPE_CHECKING:
     from sparsesim.solvers.least_squares import SupportLeastSquares as SupportLeastSquares
     from sparsesim.solvers.least_squares import least_squares_on_support as least_squares_on_support
     from sparsesim.solvers.masked import MaskedSparseCoding as MaskedSparseCoding
+    from sparsesim.solvers.message_passing import ApproximateMessagePassing as ApproximateMessagePassing
+    from sparsesim.solvers.message_passing import MessagePassingSparseBayes as MessagePassingSparseBayes
+    from sparsesim.solvers.message_passing import PassedCodes as PassedCodes
+    from sparsesim.solvers.message_passing import VectorAMP as VectorAMP
     from sparsesim.solvers.neural.abs_topk import AbsTopK as AbsTopK
     from sparsesim.solvers.neural.adaptive_k import AdaptiveK as AdaptiveK
     from sparsesim.solvers.neural.aligned import FeatureAligned as FeatureAligned
@@ -146,6 +151,7 @@ __getattr__, __dir__ = lazy(
         "erspud": ("ERSpUD", "ExactInverse"),
         "exhaustive": ("CertifiedCodes", "ExhaustiveSearch"),
         "factorisation": ("NonNegativeFactorisation", "SemiNonNegativeFactorisation"),
+        "gibbs": ("GibbsSampler",),
         "gradient_pursuit": ("GradientPursuit",),
         "group_lasso": ("GroupLasso", "TreeLasso"),
         "homotopy": ("BasisPursuit", "Homotopy", "LassoPath", "basis_pursuit_gap", "lasso_path"),
@@ -154,6 +160,7 @@ __getattr__, __dir__ = lazy(
         "least_absolute": ("least_absolute",),
         "least_squares": ("SupportLeastSquares", "least_squares_on_support"),
         "masked": ("MaskedSparseCoding",),
+        "message_passing": ("ApproximateMessagePassing", "MessagePassingSparseBayes", "PassedCodes", "VectorAMP"),
         "neural.abs_topk": ("AbsTopK",),
         "neural.adaptive_k": ("AdaptiveK",),
         "neural.aligned": ("FeatureAligned",),

@@ -1,0 +1,223 @@
+"""Collapsed Gibbs sampling of supports of Bernoulli-Gaussian codes, one sample per loop step.
+
+Values are integrated out. With rho = noise variance / slab variance and M = G_SS + diag(rho_S), the chain keeps M^-1
+of its support S. For an atom i outside, ``pivot = G_ii + rho_i - G_iS M^-1 G_Si``; ``left = b_i - G_iS M^-1 b_S`` give
+its odds ``odds_i sqrt(rho_i / pivot) exp(left^2 / (2 noise pivot))`` and, active, its mean ``left / pivot``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit, prange
+
+from sparsesim.kernels.sampling import next64_, uniform_
+
+MIX1, MIX2, GOLDEN = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB), np.uint64(0x9E3779B97F4A7C15)
+U27, U30, U31 = np.uint64(27), np.uint64(30), np.uint64(31)
+
+Array = npt.NDArray[Any]
+
+
+@njit(cache=True)
+def _mix(word: Any) -> Any:
+    """Return splitmix64's scrambling of ``word``."""
+    word = (word ^ (word >> U30)) * MIX1
+    word = (word ^ (word >> U27)) * MIX2
+    return word ^ (word >> U31)
+
+
+@njit(cache=True)
+def _seed_(bits: Any, seed: Any, chain: int, state: Any) -> None:
+    """Write a random state that is a function of a row's bits, the seed and the chain."""
+    word = _mix(seed + GOLDEN * np.uint64(chain + 1))
+    for column in range(len(bits)):
+        word = _mix((word ^ bits[column]) + GOLDEN)
+    for i in range(4):
+        word = word + GOLDEN
+        state[i] = _mix(word)
+    next64_(state)
+
+
+@njit(cache=True)
+def _project_(gram: Any, atom: int, chosen: Any, size: int, inverse: Any, v: Any) -> None:
+    """Write ``v = M^-1 G_Si``."""
+    for t in range(size):
+        v[t] = 0.0
+    for s in range(size):
+        weight, row = gram[atom, chosen[s]], inverse[s]
+        for t in range(size):
+            v[t] += weight * row[t]
+
+
+@njit(cache=True)
+def _add_(atom: int, chosen: Any, size: int, inverse: Any, v: Any, pivot: float) -> None:
+    """Extend M^-1 by an atom, given its projection and pivot."""
+    for s in range(size):
+        share = v[s] / pivot
+        for t in range(size):
+            inverse[s, t] += share * v[t]
+        inverse[s, size] = inverse[size, s] = -share
+    inverse[size, size] = 1.0 / pivot
+    chosen[size] = atom
+
+
+@njit(cache=True)
+def _remove_(place: int, chosen: Any, size: int, inverse: Any) -> None:
+    """Take the atom at ``place`` out of M^-1; the last one moves there."""
+    last = size - 1
+    if place != last:
+        for t in range(size):
+            inverse[place, t], inverse[last, t] = inverse[last, t], inverse[place, t]
+        for t in range(size):
+            inverse[t, place], inverse[t, last] = inverse[t, last], inverse[t, place]
+        chosen[place], chosen[last] = chosen[last], chosen[place]
+    for s in range(last):
+        share = inverse[s, last] / inverse[last, last]
+        for t in range(last):
+            inverse[s, t] -= share * inverse[last, t]
+
+
+@njit(cache=True)
+def _rebuild_(gram: Any, rho: Any, chosen: Any, size: int, inverse: Any, v: Any) -> None:
+    """Compute M^-1 again, so that rounding of its updates does not pile up."""
+    for s in range(size):
+        atom = chosen[s]
+        _project_(gram, atom, chosen, s, inverse, v)
+        pivot = gram[atom, atom] + rho[atom]
+        for t in range(s):
+            pivot -= gram[atom, chosen[t]] * v[t]
+        _add_(atom, chosen, s, inverse, v, max(pivot, rho[atom]))
+
+
+@njit(cache=True)
+def _favour_(problem: Any, atom: int, held: Any, size: int) -> Any:
+    """Return log odds, pivot and mean of an atom outside S, whose projection is left in ``v``."""
+    gram, rho, gain, b, precision = problem
+    chosen, _, inverse, v = held
+    _project_(gram, atom, chosen, size, inverse, v)
+    pivot, left = gram[atom, atom] + rho[atom], b[atom]
+    for t in range(size):
+        pivot -= gram[atom, chosen[t]] * v[t]
+        left -= v[t] * b[chosen[t]]
+    pivot = max(pivot, rho[atom])
+    favour = gain[atom] + 0.5 * math.log(rho[atom] / pivot) + 0.5 * precision * left * left / pivot
+    return favour, pivot, left / pivot
+
+
+@njit(cache=True)
+def _relocate_(problem: Any, heat: float, state: Any, held: Any, size: int, spare: Any) -> None:
+    """Take a random atom out of S and put one in, drawn by the posterior given the rest of S."""
+    chosen, place, inverse, v = held
+    at = int(uniform_(state) * size)
+    gone = chosen[at]
+    _remove_(at, chosen, size, inverse)
+    size -= 1
+    place[chosen[at]] = at
+    place[gone] = -1
+    top, total = -np.inf, 0.0
+    for atom in range(len(place)):
+        spare[atom] = _favour_(problem, atom, held, size)[0] / heat if place[atom] < 0 else -np.inf
+        top = max(top, spare[atom])
+    for atom in range(len(place)):
+        total += math.exp(spare[atom] - top)
+        spare[atom] = total
+    value, atom = uniform_(state) * total, 0
+    while spare[atom] <= value:
+        atom += 1
+    pivot = _favour_(problem, atom, held, size)[1]
+    _add_(atom, chosen, size, inverse, v, pivot)
+    place[atom] = size
+
+
+@njit(cache=True)
+def _sweep_(problem: Any, heat: float, state: Any, held: Any, size: int, out: Any) -> int:
+    """Draw every atom's activity once, given all others; write its probability and mean if active; return |S|."""
+    chosen, place, inverse, v = held
+    chance, mean = out
+    for atom in range(len(place)):
+        if place[atom] >= 0:
+            at = place[atom]
+            _remove_(at, chosen, size, inverse)
+            size -= 1
+            place[chosen[at]] = at
+            place[atom] = -1
+        favour, pivot, mean[atom] = _favour_(problem, atom, held, size)
+        chance[atom] = 1.0 / (1.0 + math.exp(-min(max(favour / heat, -700.0), 700.0)))
+        if uniform_(state) < chance[atom]:
+            _add_(atom, chosen, size, inverse, v, pivot)
+            place[atom] = size
+            size += 1
+    return size
+
+
+@njit(cache=True)
+def _chains_(bits: Any, problem: Any, plan: Any, code: Any, active: Any) -> None:
+    """Write averages of E[z_i | x, other activities] and P(z_i active | x, other activities) over all chains."""
+    seed, chains, warm, sweeps, hottest = plan
+    p = len(problem[3])
+    chance, mean, state = np.empty(p), np.empty(p), np.empty(4, np.uint64)
+    chosen, place, inverse, v = (
+        np.empty(p + 1, np.int64),
+        np.empty(p, np.int64),
+        np.empty((p + 1, p + 1)),
+        np.empty(p + 1),
+    )
+    held = (chosen, place, inverse, v)
+    for i in range(p):
+        code[i] = active[i] = 0.0
+    for chain in range(chains):
+        _seed_(bits, seed, chain, state)
+        size = 0
+        for i in range(p):
+            place[i] = -1
+        for sweep in range(warm + sweeps):
+            heat = hottest ** (1.0 - (sweep + 1.0) / warm) if sweep < warm else 1.0
+            for _ in range(size):
+                _relocate_(problem, heat, state, held, size, chance)
+            _rebuild_(problem[0], problem[1], chosen, size, inverse, v)
+            size = _sweep_(problem, heat, state, held, size, (chance, mean))
+            if sweep >= warm:
+                for i in range(p):
+                    code[i] += chance[i] * mean[i]
+                    active[i] += chance[i]
+    for i in range(p):
+        code[i] /= chains * sweeps
+        active[i] /= chains * sweeps
+
+
+@njit(cache=True, parallel=True)
+def _sample_(
+    bits: Any, gram: Any, rho: Any, gain: Any, b: Any, precision: Any, plan: Any, codes: Any, active: Any
+) -> None:
+    for row in prange(len(b)):
+        _chains_(bits[row], (gram, rho, gain, b[row], precision[row]), plan, codes[row], active[row])
+
+
+def sample_supports(
+    x: Array,
+    b: Array,
+    gram: Array,
+    prior: tuple[Array, Array],
+    precision: Array,
+    plan: tuple[int, int, int, int, float],
+) -> tuple[Array, Array]:
+    """Return averages over draws of posterior means and of P(active), each ``(n, p)``.
+
+    Parameters
+    ----------
+    x : (n, d) rows, of which only the bits are used, to seed.
+    b : (n, p) products of rows and atoms, plus rho times the slab's mean.
+    gram : (p, p) products of the atoms.
+    prior : rho ``(p,)`` and log prior odds ``(p,)``.
+    precision : (n,) one over the noise variance.
+    plan : seed, chains, sweeps that are not counted, sweeps that are, and the temperature of the first.
+    """
+    codes, active = np.empty(b.shape), np.empty(b.shape)
+    seed, chains, warm, sweeps, hottest = plan
+    bits = np.ascontiguousarray(x + 0.0).view(np.uint64)  # -0.0 seeds as 0.0 does
+    _sample_(bits, gram, *prior, b, precision, (np.uint64(seed), chains, warm, sweeps, hottest), codes, active)
+    return codes, active

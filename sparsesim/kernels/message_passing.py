@@ -1,0 +1,373 @@
+"""Message passing for codes of independent entries, one sample per loop step: AMP, vector AMP, and GAMP inside SBL.
+
+Entries are a spike at zero and a slab, seen through ``r = z + N(0, level)``. `denoise` gives the posterior mean and
+variance; with a the location of the slab's posterior over its width, the half-normal and the exponential slab have
+posteriors that are normals cut at zero, whose moments need ``phi(a) / Phi(a)``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit, prange
+
+GAUSSIAN, HALF_NORMAL, EXPONENTIAL = range(3)
+FAR = -30.0  # below, moments of a normal cut at zero by their series: relative error below 1e-8
+LEAST_RATE = 1e-8  # of a learned rate, and of one minus it
+WORST = 4.0  # of the energy of a sample: codes that fit worse than their negative have diverged
+CLIP = 1e-12  # of the mean sensitivity of a denoiser, and of one minus it
+ROOT_TWO_PI = math.sqrt(2.0 * math.pi)
+
+Array = npt.NDArray[Any]
+
+
+@njit(cache=True)
+def _cut(a: float) -> Any:
+    """Return ln Phi(a) + a^2 / 2, and mean and variance of N(a, 1) above zero."""
+    if a > FAR:
+        tail = 0.5 * math.erfc(-a / math.sqrt(2.0))
+        hazard = math.exp(-0.5 * a * a) / (ROOT_TWO_PI * tail)
+        return math.log(tail) + 0.5 * a * a, a + hazard, max(1.0 - hazard * (a + hazard), 0.0)
+    y = 1.0 / (a * a)
+    log_tail = math.log1p(y * (-1.0 + y * (3.0 - 15.0 * y))) - math.log(-a * ROOT_TWO_PI)
+    return log_tail, (1.0 + y * (-2.0 + y * (10.0 - 74.0 * y))) / -a, y * (1.0 + y * (-6.0 + y * (50.0 - 518.0 * y)))
+
+
+@njit(cache=True)
+def _denoise(kind: int, r: float, level: float, log_odds: float, spread: float, centre: float) -> Any:
+    """Return P(active), mean and variance of an entry given r, and mean and variance given that it is active."""
+    if kind == EXPONENTIAL:
+        size, width = math.sqrt(spread), math.sqrt(level)
+        log_tail, mean, variance = _cut((r - level / size) / width)
+        favour = log_odds + log_tail + math.log(width / size * ROOT_TWO_PI)
+        mean, variance = mean * width, variance * level
+    else:
+        share = spread / (spread + level)
+        favour = log_odds + 0.5 * math.log(level / (spread + level))
+        if kind == HALF_NORMAL:
+            width = math.sqrt(share * level)
+            log_tail, mean, variance = _cut(r * share / width)
+            favour += log_tail + math.log(2.0)
+            mean, variance = mean * width, variance * width * width
+        else:
+            favour += 0.5 * (r * r / level - (r - centre) * (r - centre) / (spread + level))
+            mean, variance = centre + share * (r - centre), share * level
+    weight = 1.0 / (1.0 + math.exp(-min(max(favour, -700.0), 700.0)))
+    silent = 1.0 / (1.0 + math.exp(min(max(favour, -700.0), 700.0)))
+    return weight, weight * mean, weight * variance + weight * silent * mean * mean, mean, variance
+
+
+@njit(cache=True)
+def _estimate_(prior: Any, r: Any, level: float, mean: Any, totals: Any) -> None:
+    """Write posterior means, and in ``totals`` the sums of variances, activities and slab moments, to learn from."""
+    kind, log_odds, spread, centre = prior
+    for i in range(4):
+        totals[i] = 0.0
+    for i in range(len(r)):
+        weight, mean[i], variance, own, width = _denoise(kind, r[i], level, log_odds[i], spread[i], centre)
+        totals[0] += variance
+        totals[1] += weight
+        if kind == EXPONENTIAL:
+            totals[2] += weight * own
+        elif kind == HALF_NORMAL:
+            totals[2] += weight * (own * own + width)
+        else:
+            totals[2] += weight * ((own - centre) ** 2 + width)
+
+
+@njit(cache=True)
+def _relearn_(prior: Any, totals: Any) -> None:
+    """Replace the common rate and spread by those that the last estimates ask for."""
+    kind, log_odds, spread, _ = prior
+    rate = min(max(totals[1] / len(log_odds), LEAST_RATE), 1.0 - LEAST_RATE)
+    size = totals[2] / max(totals[1], 1e-290)
+    size = max(size * size if kind == EXPONENTIAL else size, 1e-200)
+    for i in range(len(log_odds)):
+        log_odds[i] = math.log(rate / (1.0 - rate))
+        spread[i] = size
+
+
+@njit(cache=True, fastmath={"contract", "reassoc"})
+def _dot(a: Any, b: Any) -> float:
+    total = 0.0
+    for column in range(len(a)):
+        total += a[column] * b[column]
+    return total
+
+
+@njit(cache=True, fastmath={"contract"})
+def _add_(out: Any, weight: float, row: Any) -> None:
+    for column in range(len(out)):
+        out[column] += weight * row[column]
+
+
+@njit(cache=True)
+def _image_(codes: Any, atoms: Any, out: Any) -> None:
+    """Write ``codes @ atoms``."""
+    for column in range(len(out)):
+        out[column] = 0.0
+    for i in range(len(codes)):
+        if codes[i] != 0:
+            _add_(out, codes[i], atoms[i])
+
+
+@njit(cache=True)
+def _amp_(x: Any, atoms: Any, prior: Any, rule: Any, code: Any, record: Any) -> None:
+    """Write the code; ``record`` becomes its effective noise, the steps, whether it settled, whether it diverged."""
+    learn, damping, tolerance, steps = rule
+    p, d = atoms.shape
+    now, r, fresh, image, totals = np.zeros(p), np.empty(p), np.empty(p), np.empty(d), np.empty(4)
+    z, energy = x.copy(), _dot(x, x)
+    level = energy / d
+    first, best = level, np.inf
+    for i in range(p):
+        code[i] = 0.0
+    record[0], record[1], record[2], record[3] = level, 0, 1.0 if energy == 0 else 0.0, 0
+    if energy == 0:
+        return
+    for step in range(steps):
+        for i in range(p):
+            r[i] = now[i] + _dot(atoms[i], z)
+        _estimate_(prior, r, level, fresh, totals)
+        change, size = 0.0, 0.0
+        for i in range(p):
+            target = now[i] + damping * (fresh[i] - now[i])
+            change, size = change + (target - now[i]) ** 2, size + target**2
+            now[i] = target
+        _image_(now, atoms, image)
+        memory = totals[0] / (level * d)
+        for t in range(d):
+            z[t] += damping * (x[t] - image[t] + memory * z[t] - z[t])
+        level = _dot(z, z) / d
+        record[1] = step + 1
+        if not (level < 1e4 * first and size < np.inf):
+            record[3] = 1
+            return
+        level = max(level, 1e-28 * first)
+        if level < best:
+            best = record[0] = level
+            for i in range(p):
+                code[i] = now[i]
+        if change <= tolerance**2 * size:
+            for i in range(p):
+                code[i] = now[i]
+            record[0], record[2] = level, 1
+            return
+        if learn:
+            _relearn_(prior, totals)
+    record[0] = level
+    for i in range(p):
+        code[i] = now[i]
+
+
+@njit(cache=True)
+def _linear_(target: Any, frame: Any, r: Any, precision: float, noise: float, mean: Any, spare: Any) -> Any:
+    """Write E[z] for z ~ N(r, 1/precision) seen through the singular frame; return the mean of Var[z] * precision.
+
+    ``frame`` is right vectors (q, p) of the code space and singular values; ``spare`` becomes the coordinates of z.
+    """
+    vectors, values = frame
+    total = float(len(r) - len(values))
+    for i in range(len(r)):
+        mean[i] = r[i]
+    for j in range(len(values)):
+        own = _dot(vectors[j], r)
+        gain = values[j] / (values[j] ** 2 + noise * precision)
+        change = gain * (target[j] - values[j] * own)
+        spare[j] = own + change
+        _add_(mean, change, vectors[j])
+        total += noise * precision / (values[j] ** 2 + noise * precision)
+    return total / len(r)
+
+
+@njit(cache=True)
+def _misfit(target: Any, frame: Any, code: Any) -> float:
+    """Return the squared error of a code's image in the left singular frame."""
+    vectors, values = frame
+    total = 0.0
+    for j in range(len(values)):
+        total += (target[j] - values[j] * _dot(vectors[j], code)) ** 2
+    return total
+
+
+@njit(cache=True)
+def _vamp_(x: Any, target: Any, frame: Any, noise: float, prior: Any, start: Any, rule: Any, out: Any) -> None:
+    """Write the code; its record is the effective noise, the steps, whether it settled, whether it diverged."""
+    code, record = out
+    learn, measure, damping, tolerance, steps = rule
+    values = frame[1]
+    p, d, q = len(code), len(x), len(values)
+    r2, r1, mean, fresh = np.full(p, start[0]), np.empty(p), np.empty(p), np.empty(p)
+    spare, totals, precision, energy = np.empty(q), np.empty(4), 1.0 / start[1], _dot(x, x)
+    outside = max(energy - _dot(target, target), 0.0)
+    for i in range(p):
+        code[i] = 0.0
+    record[0], record[1], record[2], record[3] = 0.0, 0, 1.0 if energy == 0 else 0.0, 0
+    if energy == 0:
+        return
+    for step in range(steps):
+        share = min(max(_linear_(target, frame, r2, precision, noise, mean, spare), CLIP), 1.0 - CLIP)
+        if measure:
+            error, spread = outside, 0.0
+            for j in range(q):
+                error += (target[j] - values[j] * spare[j]) ** 2
+                spread += noise * values[j] ** 2 / (values[j] ** 2 + noise * precision)
+            noise = max((error + spread) / d, 1e-12 * energy / d)
+        level = share / ((1.0 - share) * precision)
+        for i in range(p):
+            r1[i] = (mean[i] - share * r2[i]) / (1.0 - share)
+        _estimate_(prior, r1, level, fresh, totals)
+        share = min(max(totals[0] / (level * p), CLIP), 1.0 - CLIP)
+        wanted = (1.0 - share) / (share * level)
+        precision = math.exp((1.0 - damping) * math.log(precision) + damping * math.log(wanted)) if step else wanted
+        change, size = 0.0, 0.0
+        for i in range(p):
+            change, size = change + (fresh[i] - code[i]) ** 2, size + fresh[i] ** 2
+            extrinsic = (fresh[i] - share * r1[i]) / (1.0 - share)
+            r2[i] = r2[i] + damping * (extrinsic - r2[i]) if step else extrinsic
+        record[1] = step + 1
+        if not (_misfit(target, frame, fresh) < WORST * energy and size < 1e200 and 1e-200 < precision < 1e200):
+            record[3] = 1
+            return
+        for i in range(p):
+            code[i] = fresh[i]
+        record[0] = level
+        if change <= tolerance**2 * size:
+            record[2] = 1
+            return
+        if learn:
+            _relearn_(prior, totals)
+
+
+@njit(cache=True)
+def _gamp_(x: Any, atoms: Any, squares: Any, noise: float, theta: float, rule: Any, code: Any, record: Any) -> None:
+    """Write a sparse Bayesian code by message passing; ``record`` is noise, outer steps, settled, diverged."""
+    learn, prune, tolerance, steps, inner = rule
+    p, d = atoms.shape
+    gamma, spread, s, energy = np.empty(p), np.empty(p), np.zeros(d), _dot(x, x)
+    nu, weight, image, live = np.empty(d), np.empty(d), np.empty(d), 0
+    record[0], record[1], record[2], record[3] = noise, 0, 1.0 if energy == 0 else 0.0, 0
+    for i in range(p):
+        code[i] = 0.0
+        live += 1 if _dot(atoms[i], atoms[i]) > 0 else 0
+    if energy == 0:
+        return
+    for i in range(p):
+        gamma[i] = spread[i] = energy / max(live, 1) if _dot(atoms[i], atoms[i]) > 0 else 0.0
+    for outer in range(steps):
+        for _ in range(inner):
+            _image_(spread, squares, nu)
+            _image_(code, atoms, image)
+            for t in range(d):
+                s[t] += theta * ((s[t] * nu[t] + image[t] - x[t]) / (noise + nu[t]) - s[t])
+                weight[t] = 1.0 / (noise + nu[t])
+            change, size = 0.0, 0.0
+            for i in range(p):
+                if gamma[i] > 0:
+                    tau = 1.0 / _dot(squares[i], weight)
+                    spread[i] = tau * gamma[i] / (tau + gamma[i])
+                    r = code[i] - tau * _dot(atoms[i], s)
+                    step = theta * (gamma[i] / (gamma[i] + tau) * r - code[i])
+                    code[i] += step
+                    change, size = change + step * step, size + code[i] ** 2
+            if not size < 1e6 * energy:
+                record[3] = 1
+                for i in range(p):
+                    code[i] = 0.0
+                return
+            if change <= tolerance**2 * size:
+                break
+        moved, largest, total = 0.0, 0.0, 0.0
+        for i in range(p):
+            if gamma[i] > 0:
+                fresh = code[i] ** 2 + spread[i]
+                total += 1.0 - spread[i] / gamma[i]
+                moved, largest = max(moved, abs(fresh - gamma[i])), max(largest, fresh)
+                gamma[i] = fresh
+        if learn:
+            _image_(code, atoms, image)
+            error = 0.0
+            for t in range(d):
+                error += (x[t] - image[t]) ** 2
+            noise = max((error + noise * total) / d, 1e-10 * energy / d)
+        for i in range(p):
+            if gamma[i] < prune * largest:
+                gamma[i] = spread[i] = code[i] = 0.0
+        record[0], record[1] = noise, outer + 1
+        if moved <= tolerance * largest:
+            record[2] = 1
+            return
+
+
+@njit(cache=True, parallel=True)
+def _amp_all_(
+    x: Any, atoms: Any, kind: int, odds: Any, spread: Any, centre: Any, rule: Any, codes: Any, record: Any
+) -> None:
+    for row in prange(len(x)):
+        _amp_(x[row], atoms, (kind, odds[row], spread[row], centre[row]), rule, codes[row], record[row])
+
+
+@njit(cache=True, parallel=True)
+def _vamp_all_(
+    x: Any, target: Any, frame: Any, noise: Any, kind: int, prior: Any, start: Any, rule: Any, codes: Any, record: Any
+) -> None:
+    odds, spread, centre = prior
+    for row in prange(len(x)):
+        own = (kind, odds[row], spread[row], centre[row])
+        _vamp_(x[row], target[row], frame, noise[row], own, start[row], rule, (codes[row], record[row]))
+
+
+@njit(cache=True, parallel=True)
+def _gamp_all_(x: Any, atoms: Any, squares: Any, noise: Any, theta: float, rule: Any, codes: Any, record: Any) -> None:
+    for row in prange(len(x)):
+        _gamp_(x[row], atoms, squares, noise[row], theta, rule, codes[row], record[row])
+
+
+def pass_messages(
+    x: Array, atoms: Array, prior: tuple[int, Array, Array, Array], rule: tuple[bool, float, float, int]
+) -> tuple[Array, Array]:
+    """Return codes ``(n, p)`` by approximate message passing, and effective noise, steps, settled, diverged ``(n, 4)``.
+
+    ``prior`` is the kind of slab, and for each row the log odds ``(n, p)`` and spreads ``(n, p)`` of the entries, which
+    are overwritten where they are learned, and the centre ``(n,)`` of the slab; ``rule`` whether to learn, the damping,
+    the tolerance and the most steps.
+    """
+    codes, record = np.empty((len(x), len(atoms))), np.empty((len(x), 4))
+    _amp_all_(x, np.require(atoms, requirements="W"), *prior, rule, codes, record)
+    return codes, record
+
+
+def pass_vector_messages(
+    x: Array,
+    target: Array,
+    frame: tuple[Array, Array],
+    noise: Array,
+    prior: tuple[int, Array, Array, Array],
+    start: Array,
+    rule: tuple[bool, bool, float, float, int],
+) -> tuple[Array, Array]:
+    """Return codes ``(n, p)`` by vector AMP, and effective noise, steps, settled, diverged ``(n, 4)``.
+
+    ``target (n, q)`` are the rows in the left singular frame of the atoms, ``frame`` the vectors ``(q, p)`` of the code
+    space and the singular values, ``start (n, 2)`` prior mean and variance of an entry; ``prior`` as in `pass_messages`
+    and ``rule``, too, with whether to learn the noise in second place.
+    """
+    codes, record = np.empty((len(x), frame[0].shape[1])), np.empty((len(x), 4))
+    _vamp_all_(x, target, frame, noise, prior[0], prior[1:], start, rule, codes, record)
+    return codes, record
+
+
+def learn_by_messages(
+    x: Array, atoms: Array, noise: Array, damping: float, rule: tuple[bool, float, float, int, int]
+) -> tuple[Array, Array]:
+    """Return sparse Bayesian codes ``(n, p)`` by damped GAMP, and noise, steps, settled, diverged ``(n, 4)``.
+
+    ``rule`` is whether to learn the noise, the fraction of the largest variance below which one is cut, the tolerance,
+    and the outer and inner steps at most.
+    """
+    codes, record = np.empty((len(x), len(atoms))), np.empty((len(x), 4))
+    _gamp_all_(x, np.require(atoms, requirements="W"), atoms * atoms, noise, damping, rule, codes, record)
+    return codes, record

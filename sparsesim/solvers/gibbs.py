@@ -1,0 +1,98 @@
+"""The posterior mean of Bernoulli-Gaussian codes of any width, by sampling supports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from sparsesim._arrays import Codes, FloatArray, check_int, check_real, read_only
+from sparsesim.kernels.gibbs import sample_supports
+from sparsesim.kernels.pursuit import correlate
+from sparsesim.solvers.posterior import dense_parts, precision_of, shifted
+from sparsesim.solvers.priors import BernoulliGaussian
+from sparsesim.solvers.pursuit import Block, Parts, checked, in_blocks
+
+LARGEST_WIDTH = 4096  # a matrix (p, p) a thread
+
+
+@final
+@dataclass(frozen=True)
+class GibbsSampler:
+    """Encodes by an average of posterior means over sampled supports, which tends to `PosteriorMean`.
+
+    A sweep draws each atom's activity in turn given all others, active values integrated out, and averages
+    ``E[z_i | x, other activities]`` rather than draws (Rao and Blackwell); between sweeps as many moves as there are
+    active atoms put one of them anew, given the rest. Each chain starts without an active atom;
+    over the warm sweeps log odds are divided by a temperature that falls geometrically from ``hottest`` to 1. A row's
+    draws are a function of its values (up to a common factor) and ``seed``, whatever the rows beside it; rows that
+    differ by rounding have other draws. A sweep costs p times the square of the atoms in use. Codes are dense, every
+    one of the p entries stored, unless ``least_activity`` is set. A zero atom has its prior's mean.
+
+    Parameters
+    ----------
+    prior : `BernoulliGaussian`; other slabs have no closed odds.
+    noise_variance : of each coordinate of x, above 0.
+    sweeps, warm : of each chain, counted and not.
+    chains : independent ones; they disagree where one is stuck.
+    hottest : first temperature, at least 1, where 1 is no annealing.
+    seed : at least 0.
+    least_activity : entries with estimated ``P(z_i != 0 | x)`` below this are zero and not stored.
+
+    References
+    ----------
+    George and McCulloch (1997), "Approaches for Bayesian variable selection"; Liu (1994), "The collapsed Gibbs sampler
+    in Bayesian computations with applications to a gene regulation problem".
+    """
+
+    prior: BernoulliGaussian
+    noise_variance: float
+    sweeps: int = 100
+    warm: int = 30
+    chains: int = 2
+    hottest: float = 10.0
+    seed: int = 0
+    least_activity: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.prior, BernoulliGaussian):
+            raise TypeError(f"prior must be a BernoulliGaussian, whose values integrate out; got {self.prior!r}.")
+        check_real("noise_variance", self.noise_variance, 0.0, open_low=True)
+        check_int("sweeps", self.sweeps, 1)
+        check_int("warm", self.warm, 0)
+        check_int("chains", self.chains, 1)
+        check_real("hottest", self.hottest, 1.0)
+        check_int("seed", self.seed, 0, 2**63 - 1)
+        check_real("least_activity", self.least_activity, 0.0, 1.0)
+
+    def encode(self, x: FloatArray, atoms: FloatArray) -> Codes:
+        """Return the codes ``(n, p)`` of centred samples ``x (n, d)``; raises ValueError as `sampled`."""
+        return self.sampled(x, atoms)[0]
+
+    def sampled(self, x: FloatArray, atoms: FloatArray) -> tuple[Codes, FloatArray]:
+        """Return the codes ``(n, p)`` of centred samples ``x (n, d)`` and the estimated activities ``(n, p)``.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If shapes do not fit, atoms are not unit rows, the prior is for another number of atoms, or p exceeds 4096.
+        """
+        x, atoms = checked(x, atoms)
+        p, wide, mean = len(atoms), atoms.astype(np.float64, copy=False), float(self.prior.mean)
+        if p > LARGEST_WIDTH:
+            raise ValueError(f"sampling holds a matrix (p, p) a thread and takes p <= {LARGEST_WIDTH}; got p={p}.")
+        spread = self.prior.spread(p)
+        rho = np.clip(self.noise_variance / spread, 1e-100, 1e100)
+        prior = (rho, self.prior.log_odds(p) - 0.5 * mean**2 / spread)
+        plan = (int(self.seed), int(self.chains), int(self.warm), int(self.sweeps), float(self.hottest))
+        gram, active = correlate(wide, wide), np.empty((len(x), p))
+
+        def code(block: Block) -> Parts:
+            precision = precision_of(float(self.noise_variance), block.scale)
+            values, chance = sample_supports(block.x, shifted(block, rho, mean), gram, prior, precision, plan)
+            active[block.rows] = chance
+            return dense_parts(values, chance >= self.least_activity if self.least_activity > 0 else None)
+
+        codes = in_blocks(x, atoms, code)
+        return codes, read_only(active)

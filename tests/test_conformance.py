@@ -132,10 +132,10 @@ SOLVERS: list[Solver] = [
     VectorQuantised(12, training=SHORT),
     FiniteScalarQuantised(12, training=SHORT),
     QuantisedLatent(12, training=SHORT),
-    EndToEnd(12, 0.05, DirectReadout(8), logits=False, training=SHORT),
-    Transcoder(12, DirectReadout(8), training=SHORT),
-    OutputGroups(GaussianVAE(12, training=SHORT), groups=((0, 1, 2), (3, 4, 5, 6, 7))),
-    MultiLayer(TopK(12, 3, training=SHORT)),
+    EndToEnd(12, 0.05, DirectReadout(8), logits=False, training=BRIEF),
+    Transcoder(12, DirectReadout(8), training=BRIEF),
+    OutputGroups(GaussianVAE(12, training=BRIEF), groups=((0, 1, 2), (3, 4, 5, 6, 7))),
+    MultiLayer(TopK(12, 3, training=BRIEF)),
     VAEase(12, hidden=16, training=SHORT),
 ]
 

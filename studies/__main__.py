@@ -13,7 +13,7 @@ from sparsesim.study import Store, Study, StudyFailedError, progress, run, study
 from sparsesim.study.provenance import provenance
 from studies.tiers import Tier
 
-NAMES = ("bakeoff", "worlds")
+NAMES = ("bakeoff", "mp_tree", "worlds")
 TABLES = Path(__file__).parent / "tables"
 
 

@@ -17,6 +17,7 @@ from numba import njit, prange
 from sparsesim.kernels.sampling import next64_, uniform_
 
 MIX1, MIX2, GOLDEN = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB), np.uint64(0x9E3779B97F4A7C15)
+RELOCATIONS = 8  # between two sweeps, at most
 U27, U30, U31 = np.uint64(27), np.uint64(30), np.uint64(31)
 
 Array = npt.NDArray[Any]
@@ -94,8 +95,8 @@ def _rebuild_(gram: Any, rho: Any, chosen: Any, size: int, inverse: Any, v: Any)
 
 
 @njit(cache=True)
-def _favour_(problem: Any, atom: int, held: Any, size: int) -> Any:
-    """Return log odds, pivot and mean of an atom outside S, whose projection is left in ``v``."""
+def _favour_(problem: Any, atom: int, heat: float, held: Any, size: int) -> Any:
+    """Return tempered log odds, pivot and mean of an atom outside S, whose projection is left in ``v``."""
     gram, rho, gain, b, precision = problem
     chosen, _, inverse, v = held
     _project_(gram, atom, chosen, size, inverse, v)
@@ -104,7 +105,7 @@ def _favour_(problem: Any, atom: int, held: Any, size: int) -> Any:
         pivot -= gram[atom, chosen[t]] * v[t]
         left -= v[t] * b[chosen[t]]
     pivot = max(pivot, rho[atom])
-    favour = gain[atom] + 0.5 * math.log(rho[atom] / pivot) + 0.5 * precision * left * left / pivot
+    favour = gain[atom] + 0.5 * (math.log(rho[atom] / pivot) + precision * left * left / pivot) / heat
     return favour, pivot, left / pivot
 
 
@@ -120,7 +121,7 @@ def _relocate_(problem: Any, heat: float, state: Any, held: Any, size: int, spar
     place[gone] = -1
     top, total = -np.inf, 0.0
     for atom in range(len(place)):
-        spare[atom] = _favour_(problem, atom, held, size)[0] / heat if place[atom] < 0 else -np.inf
+        spare[atom] = _favour_(problem, atom, heat, held, size)[0] if place[atom] < 0 else -np.inf
         top = max(top, spare[atom])
     for atom in range(len(place)):
         total += math.exp(spare[atom] - top)
@@ -128,7 +129,7 @@ def _relocate_(problem: Any, heat: float, state: Any, held: Any, size: int, spar
     value, atom = uniform_(state) * total, 0
     while spare[atom] <= value:
         atom += 1
-    pivot = _favour_(problem, atom, held, size)[1]
+    pivot = _favour_(problem, atom, heat, held, size)[1]
     _add_(atom, chosen, size, inverse, v, pivot)
     place[atom] = size
 
@@ -145,8 +146,8 @@ def _sweep_(problem: Any, heat: float, state: Any, held: Any, size: int, out: An
             size -= 1
             place[chosen[at]] = at
             place[atom] = -1
-        favour, pivot, mean[atom] = _favour_(problem, atom, held, size)
-        chance[atom] = 1.0 / (1.0 + math.exp(-min(max(favour / heat, -700.0), 700.0)))
+        favour, pivot, mean[atom] = _favour_(problem, atom, heat, held, size)
+        chance[atom] = 1.0 / (1.0 + math.exp(-min(max(favour, -700.0), 700.0)))
         if uniform_(state) < chance[atom]:
             _add_(atom, chosen, size, inverse, v, pivot)
             place[atom] = size
@@ -176,7 +177,7 @@ def _chains_(bits: Any, problem: Any, plan: Any, code: Any, active: Any) -> None
             place[i] = -1
         for sweep in range(warm + sweeps):
             heat = hottest ** (1.0 - (sweep + 1.0) / warm) if sweep < warm else 1.0
-            for _ in range(size):
+            for _ in range(min(size, RELOCATIONS)):
                 _relocate_(problem, heat, state, held, size, chance)
             _rebuild_(problem[0], problem[1], chosen, size, inverse, v)
             size = _sweep_(problem, heat, state, held, size, (chance, mean))

@@ -26,9 +26,9 @@ class GibbsSampler:
     ``E[z_i | x, other activities]`` rather than draws (Rao and Blackwell); between sweeps up to eight moves put an
     active atom anew, given the rest. Each chain starts without an active atom;
     over the warm sweeps log likelihoods are divided by a temperature that falls geometrically from ``hottest`` to 1. A
-    row's draws are a function of its values (up to a common factor) and ``seed``, whatever the rows beside it; rows that
-    differ by rounding have other draws. A sweep costs p times the square of the atoms in use. Codes are dense, every
-    one of the p entries stored, unless ``least_activity`` is set. A zero atom has its prior's mean.
+    row's draws are a function of its values (up to a common factor) and ``seed``, whatever the rows beside it; rows
+    that differ by rounding have other draws. A sweep costs p times the square of the atoms in use. Codes are dense: all
+    p entries are stored unless ``least_activity`` is set. A zero atom has its prior's mean.
 
     Parameters
     ----------

@@ -19,20 +19,21 @@ class PeerFailedError(RuntimeError):
 
 @final
 class Peer:
-    """A running `studies.speed.saelens`; leaving the block ends it.
+    """A running module that answers lines, by default `studies.speed.saelens`; leaving the block ends it.
 
     Parameters
     ----------
-    python : an interpreter that has sae-lens.
-    world : a name of `studies.speed.saelens.SHAPES`.
-    threads : threads of its tensor library.
+    python : an interpreter that has the other library.
+    world : the argument of the module: a name of `studies.speed.saelens.SHAPES`, or a file of samples.
+    threads : threads of its libraries.
+    module : what runs there.
     """
 
-    def __init__(self, python: Path, world: str, threads: int) -> None:
+    def __init__(self, python: Path, world: str, threads: int, module: str = "studies.speed.saelens") -> None:
         environment = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))}
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 (closed on exit)
         self._process = subprocess.Popen(
-            [str(python), "-m", "studies.speed.saelens", world],
+            [str(python), "-m", module, world],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.PIPE,

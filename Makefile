@@ -10,7 +10,7 @@ demo: .venv/run.stamp
 	$(BIN)/python -m paper_figures bakeoff --tables build/demo --out build/demo
 
 test: .venv/test.stamp
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --dist loadfile
 
 test-slow: .venv/test.stamp
 	$(BIN)/python -m pytest -q -m slow
@@ -25,9 +25,11 @@ figures: .venv/run.stamp
 	$(BIN)/python -m studies run worlds --tier laptop
 	$(BIN)/python -m paper_figures --out paper_figures/gallery
 
-# PEER_PYTHON=/path/to/python with sae-lens races it, too.
+# PEER_PYTHON=/path/to/python with sae-lens races it, too; CODING_PEER_PYTHON one with SPAMS, celer, dictlearn, pylops, sporco.
 speed: .venv/run.stamp
 	$(BIN)/python -m studies.speed.generation $(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON))
+	$(BIN)/python -m studies.speed.training $(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON))
+	$(BIN)/python -m studies.speed.coding $(if $(CODING_PEER_PYTHON),--peer-python $(CODING_PEER_PYTHON))
 
 .venv/pyvenv.cfg:
 	$(PYTHON) -m venv .venv

@@ -38,7 +38,7 @@ MAY_IMPORT = {
 }
 # Outside packages that only some places may import.
 FENCED = {
-    "torch": ("sparsesim.solvers.neural", "sparsesim.generators.device"),
+    "torch": ("sparsesim.solvers.neural", "sparsesim.generators.device", "studies.speed"),
     "numba": ("sparsesim.kernels", "studies.speed"),
     "matplotlib": ("sparsesim.report", "paper_figures"),
     "sklearn": ("sparsesim.solvers.baselines", "studies.speed"),

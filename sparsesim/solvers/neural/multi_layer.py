@@ -58,14 +58,16 @@ class MultiLayerModule(WrappedModule):
 class MultiLayer(WrappedSolver):
     """Trains ``host`` on vectors of one length: the losses of layers count alike though their vectors grow.
 
-    The data are vectors pooled from all layers of a residual stream (`ResidualLayers`), or from a group of them. Each,
-    after the mean of all is subtracted, is scaled to ||x~||^2 = d; the host learns x~, and its codes are scaled back,
+    The data are vectors pooled from all layers of a residual stream (`ResidualLayers`), or from a group of them. Each
+    is scaled to ||x~||^2 = d; the host learns x~, and its codes are scaled back,
 
         z(x) = |x| z_host(x / |x|),   x_hat = z D,   |x|^2 = ||x||^2 / d,
 
-    which a linear decoder without bias undoes exactly: the bias of the host stays zero. In the paper the host is `TopK`
-    with AuxK, and a vector is standardised: the mean of its own coordinates is subtracted as well. Here it is not, for
-    in a world without a privileged basis that mean is a direction like any other.
+    which a linear decoder without bias undoes exactly: the bias of the host stays zero. With the host's
+    ``Training(normalise=False)`` vectors are taken as they are, as in the paper; else the mean of all is subtracted
+    first, and there is no bias to put back what silent features leave of it. In the paper the host is `TopK` with AuxK,
+    and a vector is standardised: the mean of its own coordinates is subtracted as well. Here it is not, for in a world
+    without a privileged basis that mean is a direction like any other.
 
     Which layers a latent speaks in is `layer_entropy` of its codes.
 

@@ -40,7 +40,7 @@ def duels() -> dict[str, Duel]:
 
 
 def _pursuits() -> dict[str, Duel]:
-    raw = replace(SHORT, batch_size=200, learning_rate=3e-2, normalise=False)
+    raw = replace(SHORT, steps=6_000, batch_size=200, learning_rate=3e-2, normalise=False)
     return {
         "mp": Duel(
             TREE,

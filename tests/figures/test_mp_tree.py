@@ -11,7 +11,7 @@ from paper_figures import mp_tree
 from paper_figures.mp_tree import SHOWN, claims, draw, rows
 from sparsesim.report.claims import Claim, Verdict
 from sparsesim.study.table import Table
-from studies.mp_tree import METRICS, PAIRS, absorption, solvers, study, world
+from studies.mp_tree import METRICS, PAIRS, SIZES, absorption, solvers, study, world
 from studies.tiers import Tier
 
 NAMES = tuple(metric.__name__ for metric in METRICS)
@@ -61,7 +61,7 @@ def test_numbers_to_the_contrary_fail_the_claim(begins, scores):
 
 
 def test_every_solver_of_the_study_is_drawn_and_listed():
-    assert set(SHOWN) == set(solvers(10)) == {dict(label)["solver"] for label in study(Tier.SMOKE).cells}
+    assert set(SHOWN) == set(solvers(SIZES[Tier.SMOKE])) == {dict(label)["solver"] for label in study(Tier.SMOKE).cells}
     assert len(rows(invented())) == len(SHOWN) and all(len(row) == len(mp_tree.HEADER) for row in rows(invented()))
     assert len(draw(invented()).axes) == 2
 

@@ -97,7 +97,8 @@ def centroids(x: FloatArray, count: int, rng: Rng) -> FloatArray:
     fitted = KMeans(count, iterations=CLUSTERING).fit(x, rng=rng)
     if not isinstance(fitted.encoder, NearestCentroid):
         raise TypeError(f"k-means must encode by the nearest centroid; got {fitted.encoder!r}.")
-    return fitted.atoms * np.asarray(fitted.encoder.norms)[:, None]
+    points: FloatArray = fitted.atoms * np.asarray(fitted.encoder.norms)[:, None]
+    return points
 
 
 @final

@@ -50,8 +50,9 @@ def pursue(target: Tensor, atoms: Tensor, steps: int, tolerance: float, signed: 
     rows, dtype = residual.view(-1, residual.shape[-1]).numpy(), residual.numpy().dtype
     picked = Pursuit(np.zeros((len(rows), steps), np.int64), np.zeros((len(rows), steps), dtype), _none(len(rows)))
     limits = np.array([tolerance, NOISE * np.finfo(dtype).eps], dtype)
-    flat = scores.view(len(rows), -1).numpy(), atoms.view(-1, rows.shape[1]).numpy(), gram.numpy()
-    kernels.unroll_(rows, *flat, limits, signed, (picked.chosen, picked.value, picked.count))
+    table = atoms.view(-1, rows.shape[1]).numpy()
+    out = (picked.chosen, picked.value, picked.count)
+    kernels.unroll_(rows, scores.view(len(rows), -1).numpy(), table, gram.numpy(), limits, signed, out)
     return residual, picked
 
 
@@ -77,8 +78,8 @@ class _Residual(torch.autograd.Function):
         slope, total = slopes[0].clone(memory_format=torch.contiguous_format), torch.zeros_like(atoms)
         left = residual.detach().clone()
         d, done = atoms.shape[-1], ctx.pursuit
-        flat = [tensor.view(-1, d).numpy() for tensor in (slope, left, atoms.detach().contiguous())]
-        kernels.unroll_back_(*flat, (done.chosen, done.value, done.count), total.view(-1, d).numpy())
+        g, r, table, out = (t.view(-1, d).numpy() for t in (slope, left, atoms.detach().contiguous(), total))
+        kernels.unroll_back_(g, r, table, (done.chosen, done.value, done.count), out)
         return slope, total, None, None, None
 
 

@@ -80,15 +80,16 @@ class EndToEnd(NeuralSolver):
                 + later * mean_l ||a_l(x) - a_l(x_hat)||^2 + penalty * ||z||_1),
 
     a_l the activations between x and y. The three objectives of the paper are weights (1, 0, 0), local: that is
-    `ReLUL1`, whatever the map; (0, 1, 0), e2e; and (0, 0.5, 2.5), e2e + downstream. Atoms are determined as far as the
-    map tells them apart: what it does not read is filled by the penalty alone, and ``reconstruction`` near 0 leaves
-    x_hat far from x. Without ``logits`` the outputs are numbers and the error is ||y(x) - y(x_hat)||^2.
+    `ReLUL1`, whatever the map; (0, 1, 0), e2e; and (0, 0.5, 2.5 / d), e2e + downstream, since the paper's errors are
+    means over the d coordinates of a layer and those here are sums. Atoms are determined as far as the map tells them
+    apart: what it does not read is filled by the penalty alone, and ``reconstruction`` near 0 leaves x_hat far from x.
+    Without ``logits`` the outputs are numbers and the error is ||y(x) - y(x_hat)||^2.
 
     The divergence is from the original to the new distribution, as released code computes (a docstring there says the
     reverse). The paper has no pre-bias, starts the atoms orthogonal and divides by their norms within the forward pass;
-    here the model is that of `ReLUL1`, so that objectives differ in nothing else. Its penalties (6, 1.5 and 1.5) stand
-    before ||z||_1 / d with the error of x as a mean over d and the divergence in nats: for e2e ``penalty`` is the
-    paper's over d, for the local objective the paper's as it is.
+    here the model is that of `ReLUL1`, so that objectives differ in nothing else. Its penalties (6, 1.5 and 1.5 for the
+    activations of one language model as they are) stand before ||z||_1 / d: ``penalty`` is the paper's for the local
+    objective, whose error is a mean over d there, and the paper's over d for the others.
 
     Parameters
     ----------

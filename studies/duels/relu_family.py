@@ -34,6 +34,7 @@ from studies.duels.base import Duel
 SHORT = Training(steps=2000, batch_size=128)
 FAST = Training(steps=1200, batch_size=128, learning_rate=2e-2)  # so fast that latents die
 CLUSTERED = Training(steps=1000, batch_size=128, learning_rate=1e-2)  # the rate of the source
+LARGE = Training(steps=1500, batch_size=256)
 STRENGTH = Uniform(0.5, 1.5)
 SUPERPOSED = FeatureSpec(20, Bernoulli(EqualRates(40, 0.08)), RandomSphere(), STRENGTH)
 ORTHONORMAL = FeatureSpec(16, Bernoulli(EqualRates(16, 0.1)), Orthonormal(), STRENGTH)
@@ -52,8 +53,8 @@ def pentagon() -> FeatureSpec:
 
 
 def uneven() -> FeatureSpec:
-    """Return samples of two to ten of 64 features, so that no one number of active latents fits all."""
-    return FeatureSpec(24, RowRestricted(EqualRates(64, 0.094), UniformCount(2, 10)), RandomSphere(), Constant(1.0))
+    """Return samples of one to seven of 64 features, so that no one number of active latents fits all."""
+    return FeatureSpec(32, RowRestricted(EqualRates(64, 0.06), UniformCount(1, 7)), RandomSphere(), Constant(1.0))
 
 
 def _priced() -> dict[str, Duel]:
@@ -153,11 +154,11 @@ def _unpriced() -> dict[str, Duel]:
         ),
         "group bias adaptation": Duel(
             uneven(),
-            GroupBias(256, 6, high=0.5, low=0.02, every=10, training=SHORT),
-            TopK(256, 10, training=SHORT),
+            GroupBias(128, 4, high=0.1, low=0.03, every=5, rate=0.03, jump=True, training=LARGE),
+            TopK(128, 10, training=LARGE),
             "recovered_at_90",
             True,
-            "group bias adaptation recovers features where the number of active ones varies (arXiv 2506.14002)",
+            "target frequencies recover what TopK with k above the largest number misses (arXiv 2506.14002)",
         ),
         "tilted risk": Duel(
             RARE,

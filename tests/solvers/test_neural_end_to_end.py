@@ -9,6 +9,14 @@ import pytest
 import torch
 
 from sparsesim._source import Rows
+from sparsesim.generators.base import FeatureSpec
+from sparsesim.generators.geometry import Orthonormal
+from sparsesim.generators.magnitude import Uniform
+from sparsesim.generators.rates import EqualRates
+from sparsesim.generators.residual import ResidualLayers, layer_batches
+from sparsesim.generators.scales import GeometricScales, Scaled
+from sparsesim.generators.support import Bernoulli
+from sparsesim.metrics.layers import layer_entropy
 from sparsesim.solvers.neural.downstream import Downstream, TanhReadout
 from sparsesim.solvers.neural.end_to_end import EndToEnd, divergence
 from sparsesim.solvers.neural.known_layers import DirectReadout, ReLULayer, ReLUMap
@@ -143,7 +151,7 @@ def test_loud_irrelevant_features_drown_the_relevant_ones_for_the_local_objectiv
 
 
 @dataclass(frozen=True)
-class Orthonormal(Downstream):
+class OrthonormalUnits(Downstream):
     """y = ReLU(x) Q: units in general position, far from each other."""
 
     def module(self, dim):
@@ -158,7 +166,7 @@ class Orthonormal(Downstream):
 
 def test_a_transcoder_as_wide_as_the_layer_finds_its_units():
     d = 4
-    layer, x = Orthonormal(d), rng(0).standard_normal((1000, d))
+    layer, x = OrthonormalUnits(d), rng(0).standard_normal((1000, d))
     training = Training(steps=400, batch_size=64, learning_rate=2e-2, normalise=False)
     fitted = Transcoder(d, layer, 0.0, training=training).fit(x, rng=rng(1))
     module = fitted.encoder.module
@@ -285,3 +293,18 @@ def test_bad_fields_are_refused_by_name():
     for wrap in (lambda host: OutputGroups(host, ((0, 1, 2),)), MultiLayer):
         with pytest.raises(TypeError, match="host must be a solver"):
             wrap(WeightedReLUL1(4)).module(3, rng())
+
+
+def test_latents_of_pooled_layers_speak_from_the_layer_on_that_writes_their_feature():
+    law = ResidualLayers(Bernoulli(EqualRates(12, 0.2)), 3)
+    world = FeatureSpec(12, law, Orthonormal(), Scaled(Uniform(0.5, 1.5), GeometricScales(1.0, 5.0))).build(rng(1))
+    training = Training(steps=400, batch_size=64, learning_rate=1e-2, normalise=False)
+    fitted = MultiLayer(TopK(12, 3, training=training)).fit(world.sample(2000, rng(2)).x, rng=rng(3))
+    cosine = np.abs(world.atoms @ fitted.atoms.T)
+    found = cosine.max(1) > 0.9
+    assert found.sum() >= 9  # of twelve, in so short a training
+    entropy = layer_entropy([fitted.encode(batch.x) for batch in layer_batches(world, 500, rng(4))])
+    truth = np.log2(3 - law.born[found])
+    # Bits; 500 tokens put 0.05 on a share, and codes of other features leak into some.
+    assert np.abs(np.median(entropy[cosine.argmax(1)[found]] - truth)) < 0.15
+    assert np.corrcoef(entropy[cosine.argmax(1)[found]], truth)[0, 1] > 0.8

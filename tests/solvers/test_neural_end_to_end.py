@@ -302,7 +302,7 @@ def test_latents_of_pooled_layers_speak_from_the_layer_on_that_writes_their_feat
     fitted = MultiLayer(TopK(12, 3, training=training)).fit(world.sample(2000, rng(2)).x, rng=rng(3))
     cosine = np.abs(world.atoms @ fitted.atoms.T)
     found = cosine.max(1) > 0.9
-    assert found.sum() >= 9  # of twelve, in so short a training
+    assert found.sum() >= 7  # of twelve, in so short a training; 9 to 11 were seen
     entropy = layer_entropy([fitted.encode(batch.x) for batch in layer_batches(world, 500, rng(4))])
     truth = np.log2(3 - law.born[found])
     # Bits; 500 tokens put 0.05 on a share, and codes of other features leak into some.

@@ -112,8 +112,8 @@ def _of_samples() -> dict[str, Duel]:
         ),
         "gradient_topk": Duel(
             WEAK,
-            GradientTopK(32, 2, downstream=READS_WEAK, training=TRAINING),
-            TopK(32, 2, training=TRAINING),
+            GradientTopK(32, 3, downstream=READS_WEAK, training=TRAINING),
+            TopK(32, 3, training=TRAINING),
             "mcc",
             True,
             "Choosing latents by activation alone neglects features of small activation and strong influence "

@@ -1,1 +1,96 @@
 """Duels: for each variant the small world on which its paper says it wins, and the baseline it is said to beat."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from typing import Any
+
+import sparsesim.metrics
+from sparsesim.metrics import codes, reconstruction, recovery
+from sparsesim.metrics.evaluation import Evaluation
+from sparsesim.solvers.neural.train import Training
+from sparsesim.study import Cell, FitCell, Labels, Study, labels
+from studies.duels.base import Duel
+from studies.tiers import Tier
+
+FAMILIES = ("relu_family", "topk_family", "structured_family", "downstream_family")
+SMOKE_STEPS, SMOKE_SAMPLES = 100, 500  # a smoke test shows that a duel runs, not who wins it
+
+
+def n_features(evaluation: Evaluation) -> float:
+    """Return m."""
+    return float(evaluation.truth.n_features)
+
+
+def width(evaluation: Evaluation) -> float:
+    """Return p."""
+    return float(evaluation.fitted.width)
+
+
+STANDARD = (
+    n_features,
+    width,
+    recovery.mcc,
+    recovery.mcc_chance,
+    recovery.recovered_at_90,
+    codes.support_f1,
+    codes.l0,
+    codes.true_l0,
+    codes.dead_fraction,
+    reconstruction.fvu,
+)
+
+
+def duels() -> dict[str, Duel]:
+    """Return every duel by name, family by family."""
+    found: dict[str, Duel] = {}
+    for family in FAMILIES:
+        entries = importlib.import_module(f"studies.duels.{family}").duels()
+        clash = sorted(set(entries) & set(found))
+        if clash:
+            raise ValueError(
+                f"{family} repeats the names {clash} of other families; give its duels names of their own."
+            )
+        found |= entries
+    return found
+
+
+def shortened(value: Any) -> Any:
+    """Return the specification with every `Training` in it cut to `SMOKE_STEPS` steps."""
+    if isinstance(value, Training):
+        return dataclasses.replace(value, steps=min(value.steps, SMOKE_STEPS))
+    if isinstance(value, tuple):
+        return tuple(map(shortened, value))
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return value
+    changed = {
+        field.name: shortened(old)
+        for field in dataclasses.fields(value)
+        if field.init and shortened(old := getattr(value, field.name)) != old
+    }
+    return dataclasses.replace(value, **changed) if changed else value
+
+
+def study(tier: Tier) -> Study:
+    """Return the duels at ``tier``: two rows a seed, told apart by ``role``; SMOKE cuts the training short."""
+    cells: dict[Labels, Cell] = {}
+    smoke = tier is Tier.SMOKE
+    entries = duels()
+    for name, duel in entries.items():
+        seeds = 2 if smoke else duel.seeds if tier is Tier.LAPTOP else 4 * duel.seeds
+        n_train = min(duel.n_train, SMOKE_SAMPLES) if smoke else duel.n_train
+        n_test = min(duel.n_test, SMOKE_SAMPLES) if smoke else duel.n_test
+        better = "larger" if duel.larger_is_better else "smaller"
+        for role, solver in (("challenger", duel.challenger), ("baseline", duel.baseline)):
+            for seed in range(seeds):
+                cell = FitCell(duel.world, seed, n_test, shortened(solver) if smoke else solver, n_train)
+                kind = type(solver).__name__
+                label = labels(
+                    duel=name, role=role, solver=kind, metric=duel.metric, better=better, claim=duel.claim, seed=seed
+                )
+                cells[label] = cell
+    named = {duel.metric for duel in entries.values()} - {metric.__name__ for metric in STANDARD}
+    extra = tuple(getattr(sparsesim.metrics, name) for name in sorted(named))
+    question = "Does each variant win where its paper says it wins?"
+    return Study("duels", question, cells, (*STANDARD, *extra))

@@ -143,7 +143,7 @@ class Size:
 
 SIZES = {
     Tier.SMOKE: Size(("superposed",), 2, 500, 200, Training(steps=30, batch_size=64)),
-    Tier.LAPTOP: Size(("superposed", "zipf", "tree"), 5, 10_000, 2_000, Training(steps=2_000)),
+    Tier.LAPTOP: Size(("superposed", "tree"), 5, 10_000, 2_000, Training(steps=1_500)),
     Tier.PAPER: Size(("flat", "superposed", "zipf", "tree", "noisy"), 20, 100_000, 10_000, Training(steps=30_000)),
 }
 COUNTS = (2 / 3, 1.0, 5 / 3)  # latents a sample, as multiples of the true mean

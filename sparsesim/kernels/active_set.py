@@ -331,9 +331,24 @@ def _estimate(state: Any, size: int, largest: float, penalty: float, energy: flo
 
 
 @njit(cache=True)
-def _minimise_(problem: Any, dictionary: Any, state: Any, sweep: Any, stop: Any) -> Any:
+def _begin_(problem: Any, dictionary: Any, state: Any, begin: Any, non_negative: bool) -> int:
+    """Make the atoms of ``begin`` active, from their codes on, and minimise; return how many stay."""
+    size, (atoms, values) = 0, begin
+    for i in range(len(atoms)):
+        if (values[i] > 0 if non_negative else values[i] != 0) and size + 1 < len(state[0]):
+            pivot = _project_(dictionary, state, size, atoms[i])
+            if pivot > SINGULAR:
+                sign = 1.0 if values[i] > 0 else -1.0
+                _append_(problem, dictionary, state, size, atoms[i], (pivot, sign, values[i]))
+                size += 1
+    return _settle_(state, size) if size > 0 else 0
+
+
+@njit(cache=True)
+def _minimise_(problem: Any, dictionary: Any, state: Any, sweep: Any, stop: Any, begin: Any) -> Any:
     """Leave the solution in ``state``; return its size and the relative gap reached.
 
+    It starts with the atoms of ``begin`` active.
     Where no atom is left to admit and the gap still exceeds the tolerance, rounding ends the work early.
     """
     (x, _, _, penalty), (tolerance, max_steps) = problem, stop
@@ -341,6 +356,8 @@ def _minimise_(problem: Any, dictionary: Any, state: Any, sweep: Any, stop: Any)
     z, size, energy, step = state[2], 0, _dot(x, x), 0
     unit = MARGIN * math.sqrt(len(x))
     coarse, fine = unit * np.finfo(slope.dtype).eps, unit * np.finfo(np.float64).eps
+    if len(begin[0]):
+        size = _begin_(problem, dictionary, state, begin, non_negative)
     while True:
         _sweep_(problem, dictionary, state, size, slope)
         largest, length = _peaks_(slope, non_negative, peaks), math.sqrt(energy) + np.sum(np.abs(z[:size]))
@@ -370,16 +387,18 @@ def _minimise_(problem: Any, dictionary: Any, state: Any, sweep: Any, stop: Any)
 
 
 @njit(cache=True, parallel=True)
-def active_set_(x: Any, b: Any, dictionary: Any, law: Any, weights: Any, stop: Any, out: Any) -> None:
+def active_set_(x: Any, b: Any, dictionary: Any, law: Any, weights: Any, stop: Any, begin: Any, out: Any) -> None:
     """Fill ``out`` (start, indices, data, count, relative gaps) with the codes of ``x (n, d)``, of magnitude about 1.
 
     ``b`` is x @ atoms.T, ``dictionary`` the Gram matrix ((0, p) if it is too large), the atoms and the ridge; ``law``
     each row's penalty and scale of codes, and whether codes are non-negative; ``weights`` each row's atoms with a
-    weight in (0, 1) (limits, atoms, weights); ``stop`` the relative gap (for penalty 0 a slope) and the most sweeps.
+    weight in (0, 1) (limits, atoms, weights); ``stop`` the relative gap (for penalty 0 a slope) and the most sweeps;
+    ``begin`` each row's codes to start from, in its units (limits, atoms, codes), empty for zero.
     """
     penalty, scale, non_negative = law
     start, indices, data, count, gaps = out
     indptr, where, weight = weights
+    limits, atoms, codes = begin
     p, d = dictionary[1].shape
     most = (p if dictionary[2] > 0 else min(p, d)) + 1  # a ridge makes any atoms independent
     for chunk in prange((len(x) + CHUNK - 1) // CHUNK):
@@ -392,7 +411,8 @@ def active_set_(x: Any, b: Any, dictionary: Any, law: Any, weights: Any, stop: A
             problem = (x[row], b[row], (where[own], weight[own]), penalty[row])
             size, gaps[row] = 0, 0.0
             if np.any(x[row] != 0):
-                size, gaps[row] = _minimise_(problem, dictionary, state, sweep, stop)
+                given = slice(limits[row], limits[row + 1])
+                size, gaps[row] = _minimise_(problem, dictionary, state, sweep, stop, (atoms[given], codes[given]))
             order = np.argsort(chosen[:size])
             for t in range(size):
                 value = state[2][order[t]] * scale[row]

@@ -122,7 +122,7 @@ def _minimise_(z: Any, problem: Any, rule: Any, stop: Any, accelerated: bool) ->
     penalty, step, non_negative = rule
     tolerance, max_iterations = stop
     p, d = problem[1].shape
-    momentum, old, slope, trial, tested = z.copy(), np.empty(p), np.empty(p), np.empty(p), np.zeros(p)
+    momentum, old, slope, trial, tested = z.copy(), np.empty(p), np.empty(p), np.empty(p), np.sign(z)
     residual = np.empty(d)
     t, gap = 1.0, np.inf
     for iteration in range(max_iterations + 1):
@@ -148,11 +148,25 @@ def _minimise_(z: Any, problem: Any, rule: Any, stop: Any, accelerated: bool) ->
 
 
 @njit(cache=True)
+def _worse_than_zero(z: Any, problem: Any, penalty: float) -> bool:
+    """Return whether the objective at ``z`` exceeds that at zero."""
+    slope, change = np.empty(len(z)), 0.0
+    _correlations_(z, problem, np.empty(len(problem[2])), slope)
+    for i in range(len(z)):
+        change += penalty * abs(z[i]) - 0.5 * z[i] * (problem[3][i] + slope[i])
+    return not change <= 0
+
+
+@njit(cache=True)
 def _solve_row_(z: Any, problem: Any, rule: Any, stop: Any, accelerated: bool) -> float:
-    """Write the lasso codes of one row into ``z`` and return the relative duality gap that was reached."""
-    z[:] = 0
+    """Write the lasso codes of one row, from ``z`` on, into ``z``; return the relative duality gap that was reached."""
     largest = np.max(problem[3]) if rule[2] else np.max(np.abs(problem[3]))
-    return _minimise_(z, problem, rule, stop, accelerated) if largest > rule[0] else 0.0
+    if not largest > rule[0]:
+        z[:] = 0
+        return 0.0
+    if np.any(z != 0) and _worse_than_zero(z, problem, rule[0]):
+        z[:] = 0
+    return _minimise_(z, problem, rule, stop, accelerated)
 
 
 @njit(cache=True, parallel=True)
@@ -176,6 +190,8 @@ def lasso_(
     out: tuple[npt.NDArray[Any], npt.NDArray[Any]],
 ) -> None:
     """Fill ``out`` (codes (n, p), relative duality gaps (n,)) with lasso solutions, everything in float64.
+
+    The codes come in as where to start, zero or any others of the right signs.
 
     ``dictionary`` is the Gram matrix (0, p) if it is too large, and the atoms; ``correlations`` is x @ atoms.T;
     ``penalty (n,)`` one per row; ``rule`` the step 1/L and whether codes are non-negative; ``stop`` gap and steps.

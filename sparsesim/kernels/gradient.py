@@ -79,15 +79,41 @@ def _normalised(dictionary: Any, slope: Any, chosen: Any, size: int, floor: floa
 
 
 @njit(cache=True)
-def _hard_(x: Any, alpha: Any, dictionary: Any, k: int, limit: Any, options: Any, best: Any, work: Any) -> int:
+def _start_(alpha: Any, dictionary: Any, k: int, limit: Any, begin: Any, state: Any) -> Any:
+    """Write where to start, with its slopes, into ``state``; return its size and its squared error.
+
+    It is ``begin``, at most k codes, unless zero is nearer; zero stands on the atoms that it will move first.
+    """
+    x, energy, floor, non_negative = limit
+    chosen, values, slope = state
+    size = len(begin[0])
+    if size > 0:
+        chosen[:size], values[:size] = begin
+        correlations_(x, alpha, dictionary, chosen, values, size, slope)
+        left = energy
+        for i in range(size):
+            left -= values[i] * (alpha[chosen[i]] + slope[chosen[i]])
+        if left < energy:
+            return size, left
+    size = top_(alpha, k, floor, non_negative, chosen)
+    values[:size], slope[:] = 0.0, alpha
+    return size, energy
+
+
+@njit(cache=True)
+def _hard_(
+    x: Any, alpha: Any, dictionary: Any, k: int, limit: Any, options: Any, begin: Any, best: Any, work: Any
+) -> int:
     """Take gradient steps cut to ``k`` atoms until they change nothing; leave the best codes seen in ``best``."""
     energy, floor, tolerance, non_negative = limit
     fixed, passes, precision = options
     slope, score, values, atoms, amounts = work
     chosen = best[0][:k].copy()
-    size = top_(alpha, k, floor, non_negative, chosen)
-    values[:size], slope[:] = 0.0, alpha
-    problem, kept, least = (k, floor, non_negative), 0, energy
+    own = (x, energy, floor, non_negative)
+    size, least = _start_(alpha, dictionary, k, own, begin, (chosen, values, slope))
+    kept = size if least < energy else 0
+    best[0][:kept], best[1][:kept] = chosen[:kept], values[:kept]
+    problem = (k, floor, non_negative)
     for _ in range(int(passes)):
         step = fixed if fixed > 0 else _normalised(dictionary, slope, chosen, size, floor, amounts)
         now = (chosen, values, size)
@@ -144,8 +170,9 @@ def _pursue_(x: Any, alpha: Any, dictionary: Any, k: int, limit: Any, best: Any,
 
 
 @njit(cache=True)
-def _encode_chunk_(x: Any, alpha: Any, dictionary: Any, k: int, limit: Any, options: Any, start: Any, out: Any) -> None:
-    indices, data, count = out
+def _encode_chunk_(x: Any, alpha: Any, dictionary: Any, k: int, limit: Any, options: Any, begin: Any, out: Any) -> None:
+    start, indices, data, count = out
+    limits, atoms, amounts = begin
     p, (floor, tolerance, non_negative) = len(dictionary[0]), limit
     most = min(k, p)
     work = (np.empty(p), np.empty(p), np.empty(3 * most), np.empty(3 * most, np.int64), np.empty(3 * most))
@@ -154,7 +181,8 @@ def _encode_chunk_(x: Any, alpha: Any, dictionary: Any, k: int, limit: Any, opti
         energy = np.sum(x[row] ** 2)
         own = (energy, floor * math.sqrt(energy), tolerance, non_negative)
         if options[1] > 0:
-            size = _hard_(x[row], alpha[row], dictionary, k, own, options, best, work)
+            given = slice(limits[row], limits[row + 1])
+            size = _hard_(x[row], alpha[row], dictionary, k, own, options, (atoms[given], amounts[given]), best, work)
         else:
             size = _pursue_(x[row], alpha[row], dictionary, k, own, best, work)
         for t in range(size):
@@ -165,12 +193,13 @@ def _encode_chunk_(x: Any, alpha: Any, dictionary: Any, k: int, limit: Any, opti
 
 
 @njit(cache=True, parallel=True)
-def _encode_all_(x: Any, alpha: Any, dictionary: Any, k: int, limit: Any, options: Any, out: Any) -> None:
+def _encode_all_(x: Any, alpha: Any, dictionary: Any, k: int, limit: Any, options: Any, begin: Any, out: Any) -> None:
     start, indices, data, count = out
+    limits, atoms, amounts = begin
     for chunk in prange((len(x) + CHUNK - 1) // CHUNK):
         low, high = chunk * CHUNK, min((chunk + 1) * CHUNK, len(x))
-        own = (indices, data, count[low:high])
-        _encode_chunk_(x[low:high], alpha[low:high], dictionary, k, limit, options, start[low:high], own)
+        own, given = (start[low:high], indices, data, count[low:high]), (limits[low : high + 1], atoms, amounts)
+        _encode_chunk_(x[low:high], alpha[low:high], dictionary, k, limit, options, given, own)
 
 
 @njit(cache=True)
@@ -207,15 +236,17 @@ def hard_thresholding_(
     k: int,
     limit: tuple[float, float, bool],
     options: tuple[float, int, float],
+    begin: tuple[npt.NDArray[Any], ...],
     out: tuple[npt.NDArray[Any], ...],
 ) -> None:
     """Fill ``out`` (start, indices, data, count) with iterative hard thresholding of ``x (n, d)`` to ``k`` atoms.
 
     ``limit`` is the least correlation to go on with and the residual norm to stop at, as fractions of ||x||, and
-    whether codes are non-negative; ``options`` the step (0: normalised), the passes and the relative change to stop at.
+    whether codes are non-negative; ``options`` the step (0: normalised), the passes and the relative change to stop at;
+    ``begin`` the codes to start from, at most k a row in order (limits (n + 1,), atoms, values), empty for zero.
     """
     step, passes, precision = options
-    _encode_all_(x, alpha, dictionary, k, limit, (float(step), float(passes), float(precision)), out)
+    _encode_all_(x, alpha, dictionary, k, limit, (float(step), float(passes), float(precision)), begin, out)
 
 
 def gradient_pursuit_(
@@ -227,4 +258,5 @@ def gradient_pursuit_(
     out: tuple[npt.NDArray[Any], ...],
 ) -> None:
     """Fill ``out`` (start, indices, data, count) with gradient pursuit of ``x (n, d)`` in ``k`` selections."""
-    _encode_all_(x, alpha, dictionary, k, limit, (0.0, 0.0, 0.0), out)
+    nowhere = (np.zeros(len(x) + 1, np.int64), np.empty(0, np.int64), np.empty(0))
+    _encode_all_(x, alpha, dictionary, k, limit, (0.0, 0.0, 0.0), nowhere, out)

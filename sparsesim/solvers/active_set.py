@@ -7,7 +7,7 @@ from typing import final
 
 import numpy as np
 
-from sparsesim._arrays import Codes, FloatArray, check_int, check_real
+from sparsesim._arrays import Codes, FloatArray, IntArray, check_int, check_real
 from sparsesim.kernels.active_set import active_set_
 from sparsesim.kernels.pursuit import correlate, room, rows_of
 from sparsesim.solvers.blocks import binary_scale, row_blocks, scaled_penalty
@@ -41,10 +41,12 @@ class ActiveSet:
     tolerance: float = 1e-6
     max_iterations: int = 10_000
 
-    def solve(self, x: FloatArray, atoms: FloatArray, weights: Codes | None = None) -> tuple[Codes, FloatArray]:
+    def solve(
+        self, x: FloatArray, atoms: FloatArray, weights: Codes | None = None, start: Codes | None = None
+    ) -> tuple[Codes, FloatArray]:
         """Return the codes ``(n, p)`` of checked samples, and the tolerances ``(n,)`` they meet.
 
-        ``weights (n, p)`` stores the w in (0, 1) that differ from 1.
+        ``weights (n, p)`` stores the w in (0, 1) that differ from 1; the atoms of ``start (n, p)`` begin active.
         """
         n, p = len(x), len(atoms)
         gaps, most = np.zeros(n), p if self.ridge > 0 else min(atoms.shape)
@@ -57,19 +59,21 @@ class ActiveSet:
         for rows in row_blocks(n, BLOCK_ENTRIES, max(p, most)):
             scale = binary_scale(x[rows])
             block = x[rows] / scale
-            start, out = room(np.full(len(block), most), x.dtype)
+            place, out = room(np.full(len(block), most), x.dtype)
             law = (scaled_penalty(self.penalty, scale), scale[:, 0].astype(np.float64), bool(self.non_negative))
-            listed = _listed(weights, rows, len(block))
-            places = (start[:-1], *out, gaps[rows])
-            active_set_(block, correlate(block, columns), (gram, atoms, float(self.ridge)), law, listed, stop, places)
-            data, indices, indptr = rows_of(start, out[2], out[0], out[1])
+            listed, begin = _listed(weights, rows, len(block)), _listed(start, rows, len(block))
+            places = (place[:-1], *out, gaps[rows])
+            begin[2][:] /= np.repeat(law[1], np.diff(begin[0]))
+            dictionary = (gram, atoms, float(self.ridge))
+            active_set_(block, correlate(block, columns), dictionary, law, listed, stop, begin, places)
+            data, indices, indptr = rows_of(place, out[2], out[0], out[1])
             parts.append((data, indices, np.diff(indptr)))
         data, indices, sizes = (np.concatenate(part) for part in zip(*parts, strict=True))
         return Codes((data, indices, np.concatenate([[0], np.cumsum(sizes)])), shape=(n, p)), gaps
 
 
-def _listed(weights: Codes | None, rows: slice, count: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return limits, atoms and weights of the block's rows; empty rows where there are none."""
+def _listed(weights: Codes | None, rows: slice, count: int) -> tuple[IntArray, IntArray, FloatArray]:
+    """Return limits, atoms and numbers of the block's rows; empty rows where there are none."""
     if weights is None:
         return np.zeros(count + 1, np.int64), np.empty(0, np.int64), np.empty(0)
     part = weights[rows]

@@ -14,7 +14,7 @@ from sparsesim.kernels.synthesis import synthesise
 from sparsesim.solvers.active_set import ActiveSet
 from sparsesim.solvers.blocks import row_blocks, row_scale, scaled_penalty
 from sparsesim.solvers.proximal_gradient import proximal_codes
-from sparsesim.solvers.pursuit import checked
+from sparsesim.solvers.pursuit import checked, checked_start
 
 BLOCK_ENTRIES = 2**22  # dense codes held at a time by the certificates
 ROUNDING = 1e-14  # a smaller relative gap is not told from none
@@ -64,12 +64,26 @@ class Lasso:
 
     def encode(self, x: FloatArray, atoms: FloatArray) -> Codes:
         """Return the codes ``(n, p)`` of centred samples ``x (n, d)``."""
+        return self.encode_from(x, atoms, None)
+
+    def encode_from(self, x: FloatArray, atoms: FloatArray, start: Codes | None) -> Codes:
+        """Return the same codes ``(n, p)`` to within the tolerance, with the atoms of ``start (n, p)`` active at first.
+
+        A start near the end saves sweeps, e.g. the codes at another penalty. With ``non_negative`` its negative entries
+        are taken as zero.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As by `encode`, or if ``start`` is not finite codes ``(n, p)``.
+        """
         x, atoms = checked(x, atoms)
+        begin = None if start is None else checked_start(start, x, atoms)
         stop = (float(self.tolerance), int(self.max_iterations))
         if not self.accelerated:
-            return proximal_codes(x, atoms, self.penalty, bool(self.non_negative), stop, False)[0]
+            return proximal_codes(x, atoms, self.penalty, bool(self.non_negative), stop, False, begin)[0]
         programme = ActiveSet(self.penalty, 0.0, self.non_negative, *stop)
-        codes, gaps = programme.solve(x, atoms)
+        codes, gaps = programme.solve(x, atoms, start=begin)
         late = np.flatnonzero(~(gaps <= max(self.tolerance, ROUNDING)))
         late = late[scaled_penalty(self.penalty, row_scale(x[late])) > RESOLVED] if len(late) else late
         return self._retry(x, atoms, codes, gaps, late) if len(late) else codes

@@ -61,7 +61,28 @@ def checked(x: FloatArray, atoms: FloatArray) -> tuple[FloatArray, FloatArray]:
             f"atoms must be unit rows (or zero); got norms in [{norms.min():g}, {norms.max():g}]. "
             "Pass unit_rows(atoms)[0]: selection by correlation compares atoms of equal length only."
         )
+    if not unit.flags.writeable:  # those of a fit: to numba another type, for which it would compile every kernel again
+        unit = unit.copy()
     return np.ascontiguousarray(x), unit
+
+
+def checked_start(start: Codes, x: FloatArray, atoms: FloatArray) -> Codes:
+    """Return ``start (n, p)`` in float64 and canonical form, without codes of zero atoms.
+
+    Raises
+    ------
+    ValueError
+        If ``start`` is not finite codes of the samples ``x (n, d)`` in ``atoms (p, d)``.
+    """
+    if start.shape != (len(x), len(atoms)):
+        raise ValueError(f"start must be codes (n, p) = {(len(x), len(atoms))}; got shape {start.shape}.")
+    begin = Codes(start, dtype=np.float64, copy=True)
+    if not np.isfinite(begin.data).all():
+        raise ValueError("start must be finite; it holds NaN or infinity. Start at other codes, or call encode.")
+    begin.sum_duplicates()
+    begin.data[np.isin(begin.indices, np.flatnonzero(np.all(atoms == 0, axis=1)))] = 0.0
+    begin.eliminate_zeros()
+    return begin
 
 
 def orthogonal_matching_pursuit(

@@ -1,0 +1,135 @@
+"""Codes from a start: the same minimum from anywhere, in fewer steps from nearby."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from slow_encoders import random_problem
+
+from sparsesim._arrays import Codes
+from sparsesim.solvers.convex import Lasso, duality_gap
+from sparsesim.solvers.proximal_gradient import FISTA
+from sparsesim.solvers.thresholding import IterativeHardThresholding
+
+PENALTY = 0.1
+CONVEX = [FISTA, Lasso]
+
+
+def world(seed=0, n=30, d=12, p=24):
+    return random_problem(np.random.default_rng(seed), n, d, p, 3)
+
+
+def starts(x, atoms):
+    """Return codes to start from: none, all, wrong, large, and those of another penalty."""
+    rng, shape = np.random.default_rng(1), (len(x), len(atoms))
+    everywhere = rng.standard_normal(shape)
+    few = np.where(rng.random(shape) < 0.2, everywhere, 0)
+    return [*map(Codes, (np.zeros(shape), everywhere, few, 1e6 * few)), Lasso(0.2).encode(x, atoms)]
+
+
+def error(x, atoms, codes):
+    return np.square(x - codes @ atoms).sum(axis=1)
+
+
+@pytest.mark.parametrize("non_negative", [False, True])
+@pytest.mark.parametrize("kind", CONVEX)
+def test_every_start_ends_at_the_certified_minimum(kind, non_negative):
+    x, atoms = world()
+    atoms[5], atoms[9] = 0, atoms[2]  # a dead atom and a twin
+    encoder = kind(PENALTY, non_negative, tolerance=1e-10)
+    cold = encoder.encode(x, atoms)
+    values = [np.abs(cold).sum(axis=1) * PENALTY + error(x, atoms, cold) / 2]
+    for start in starts(x, atoms):
+        codes = encoder.encode_from(x, atoms, start)
+        assert duality_gap(x, atoms, codes, PENALTY, non_negative=non_negative).max() <= 1.1e-10  # its own rounding
+        assert codes[:, [5]].nnz == 0 and (not non_negative or codes.data.min() > 0)
+        values.append(np.abs(codes).sum(axis=1) * PENALTY + error(x, atoms, codes) / 2)
+    np.testing.assert_allclose(values, np.tile(values[0], (6, 1)), atol=1e-10 * float(np.square(x).sum(axis=1).max()))
+
+
+@pytest.mark.parametrize("kind", CONVEX)
+def test_a_start_at_zero_or_without_codes_changes_no_bit(kind):
+    x, atoms = world(2)
+    encoder, nothing = kind(PENALTY), Codes((30, 24))
+    for one in (x, x.astype(np.float32)):
+        codes = encoder.encode_from(one, atoms, nothing)
+        assert codes.dtype == one.dtype
+        assert np.array_equal(codes.toarray(), encoder.encode(one, atoms).toarray())
+
+
+@pytest.mark.parametrize(("kind", "steps"), [(FISTA, 1), (Lasso, 1)])
+def test_a_near_start_needs_fewer_steps(kind, steps):
+    x, atoms = world(3)
+    near = kind(PENALTY * 1.01, tolerance=1e-12).encode(x, atoms)  # nearly always of the same support
+    brief = kind(PENALTY, tolerance=1e-9, max_iterations=steps)
+    # what `Lasso` has not finished it hands to proximal steps, of which it allows as few
+    warm = duality_gap(x, atoms, brief.encode_from(x, atoms, near), PENALTY)
+    cold = duality_gap(x, atoms, brief.encode(x, atoms), PENALTY)
+    assert np.mean(warm <= 1e-9) > 0.8
+    assert np.mean(cold <= 1e-9) < 0.2
+
+
+def test_plain_proximal_steps_go_on_from_where_they_stopped():
+    x, atoms = world(4, n=10)
+    plain = FISTA(PENALTY, tolerance=0.0, max_iterations=8, accelerated=False)
+    codes = plain.encode(x, atoms)
+    for _ in range(3):
+        codes = plain.encode_from(x, atoms, codes)
+    through = dataclasses.replace(plain, max_iterations=32).encode(x, atoms)
+    np.testing.assert_allclose(codes.toarray(), through.toarray(), atol=1e-13)
+    other = dataclasses.replace(Lasso(PENALTY, tolerance=0.0, max_iterations=8, accelerated=False))
+    assert np.array_equal(other.encode_from(x, atoms, codes).toarray(), plain.encode_from(x, atoms, codes).toarray())
+
+
+def test_hard_thresholding_goes_on_from_where_it_stopped():
+    x, atoms = world(5)
+    step = 0.9 / np.linalg.norm(atoms, 2) ** 2
+    brief = IterativeHardThresholding(3, step, max_iter=10)
+    codes = brief.encode(x, atoms)
+    for _ in range(3):
+        codes = brief.encode_from(x, atoms, codes)
+    through = dataclasses.replace(brief, max_iter=40).encode(x, atoms)
+    np.testing.assert_allclose(codes.toarray(), through.toarray(), atol=1e-12)
+
+
+@pytest.mark.parametrize("non_negative", [False, True])
+def test_hard_thresholding_never_ends_above_its_start_and_stays_at_its_end(non_negative):
+    x, atoms = world(6)
+    encoder = IterativeHardThresholding(3, non_negative=non_negative, max_iter=20_000, precision=1e-12)
+    cold = encoder.encode(x, atoms)
+    again = dataclasses.replace(encoder, max_iter=1).encode_from(x, atoms, cold)
+    np.testing.assert_allclose(again.toarray(), cold.toarray(), atol=1e-9)
+    assert not np.allclose(
+        dataclasses.replace(encoder, max_iter=1).encode(x, atoms).toarray(), again.toarray(), atol=1e-3
+    )
+    for start in starts(x, atoms):
+        codes = encoder.encode_from(x, atoms, start)
+        kept = start.toarray()
+        kept = np.maximum(kept, 0) if non_negative else kept
+        cut = np.argsort(-np.abs(kept), axis=1, kind="stable")[:, 3:]
+        np.put_along_axis(kept, cut, 0, axis=1)
+        before = np.minimum(error(x, atoms, kept), np.square(x).sum(axis=1))
+        assert np.all(error(x, atoms, codes) <= before + 1e-12)
+        assert np.diff(codes.indptr).max() <= 3 and (not non_negative or codes.data.min() > 0)
+        # a fixed point: one step more changes nothing
+        more = dataclasses.replace(encoder, max_iter=1).encode_from(x, atoms, codes)
+        np.testing.assert_allclose(more.toarray(), codes.toarray(), atol=1e-9)
+
+
+@pytest.mark.parametrize("encoder", [FISTA(PENALTY), Lasso(PENALTY), IterativeHardThresholding(3)])
+def test_rows_are_alone_and_bad_starts_are_refused(encoder):
+    x, atoms = world(7, n=9)
+    start = starts(x, atoms)[2]
+    codes = encoder.encode_from(x, atoms, start).toarray()
+    alone = [encoder.encode_from(x[[i]], atoms, start[[i]]).toarray()[0] for i in range(9)]
+    assert np.array_equal(np.stack(alone), codes)
+    far = encoder if isinstance(encoder, IterativeHardThresholding) else dataclasses.replace(encoder, penalty=1e99)
+    scaled = far.encode_from(x * (1e100), atoms, start * 1e100).toarray() / 1e100
+    np.testing.assert_allclose(scaled, codes, atol=1e-3 if far is not encoder else 1e-9)  # gaps of 1e-6
+    with pytest.raises(ValueError, match="start must be codes"):
+        encoder.encode_from(x, atoms, start[:3])
+    with pytest.raises(ValueError, match="start must be finite"):
+        encoder.encode_from(x, atoms, Codes(np.full((9, 24), np.nan)))
+    assert encoder.encode_from(x[:0], atoms, start[:0]).shape == (0, 24)

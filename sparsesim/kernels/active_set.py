@@ -332,9 +332,9 @@ def _estimate(state: Any, size: int, largest: float, penalty: float, energy: flo
 
 @njit(cache=True)
 def _begin_(problem: Any, dictionary: Any, state: Any, begin: Any, non_negative: bool) -> int:
-    """Make the atoms of ``begin`` active, from their codes on, and minimise; return how many stay."""
-    size, (atoms, values) = 0, begin
-    for i in range(len(atoms)):
+    """Make the atoms of ``begin`` (atoms, codes, from, to) active and minimise from there; return how many stay."""
+    size, (atoms, values, low, high) = 0, begin
+    for i in range(low, high):
         if (values[i] > 0 if non_negative else values[i] != 0) and size + 1 < len(state[0]):
             pivot = _project_(dictionary, state, size, atoms[i])
             if pivot > SINGULAR:
@@ -356,7 +356,7 @@ def _minimise_(problem: Any, dictionary: Any, state: Any, sweep: Any, stop: Any,
     z, size, energy, step = state[2], 0, _dot(x, x), 0
     unit = MARGIN * math.sqrt(len(x))
     coarse, fine = unit * np.finfo(slope.dtype).eps, unit * np.finfo(np.float64).eps
-    if len(begin[0]):
+    if begin[2] < begin[3]:
         size = _begin_(problem, dictionary, state, begin, non_negative)
     while True:
         _sweep_(problem, dictionary, state, size, slope)
@@ -411,8 +411,8 @@ def active_set_(x: Any, b: Any, dictionary: Any, law: Any, weights: Any, stop: A
             problem = (x[row], b[row], (where[own], weight[own]), penalty[row])
             size, gaps[row] = 0, 0.0
             if np.any(x[row] != 0):
-                given = slice(limits[row], limits[row + 1])
-                size, gaps[row] = _minimise_(problem, dictionary, state, sweep, stop, (atoms[given], codes[given]))
+                given = (atoms, codes, limits[row], limits[row + 1])  # slices would cost every row
+                size, gaps[row] = _minimise_(problem, dictionary, state, sweep, stop, given)
             order = np.argsort(chosen[:size])
             for t in range(size):
                 value = state[2][order[t]] * scale[row]

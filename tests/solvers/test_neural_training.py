@@ -113,8 +113,6 @@ def test_members_may_differ_in_penalty_but_not_in_shape_kind_or_training():
     for other in (TopK(8, 3, training=SHORT), ReLUL1(9, 1.0, SHORT), ReLUL1(8, 1.0, Training())):
         with pytest.raises(ValueError, match="separately"):
             fit_together([solvers[0], other], [source] * 2, rngs[:2])
-    with pytest.raises(ValueError, match="separately"):
-        fit_together([TopK(8, 2, training=SHORT), TopK(8, 3, training=SHORT)], [source] * 2, rngs[:2])
     with pytest.raises(ValueError, match="one solver, source and rng"):
         fit_together(solvers, [source], rngs)
 

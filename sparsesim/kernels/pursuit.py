@@ -9,15 +9,18 @@ beside it and the number of threads, and Gram rows come from the same sum whethe
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
+from numba.extending import intrinsic
 
-CHUNK = 64  # signals whose correlations are in cache together
-PANEL = 256  # atoms per pass: two signals' correlations and four rows of the panel stay in L1
-BLOCK = 64  # correlations per step of the search for the largest
+CHUNK = 48  # signals whose correlations are in cache together
+PANEL = 512  # atoms per pass: three signals' correlations and four rows of the panel stay in L1
+BLOCK = 64  # correlations per step of the search for one that is known to be the largest
+PAD = 256  # bytes between rows: at distances of whole pages they would compete for the same lines of L1
 STORED_GRAM_BYTES = 2**28  # a larger Gram matrix is computed row by row as needed
 # Squared distance of a unit atom from the span of the chosen ones below which it counts as dependent.
 DEPENDENT = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-10}
@@ -25,50 +28,106 @@ DEPENDENT64 = 1e-10
 ROUNDING = 64  # a correlation below ROUNDING * eps * ||x|| is not told from zero
 
 
-@njit(cache=True, fastmath={"contract"})
-def _add_four_(out0: Any, out1: Any, x0: Any, x1: Any, rows: Any, j: int, low: int, high: int) -> None:
-    """Add ``x[j:j+4] @ rows[j:j+4, low:high]`` to two outputs; 1-D slices of rows are known to be contiguous."""
-    a0, a1, a2, a3 = x0[j], x0[j + 1], x0[j + 2], x0[j + 3]
-    b0, b1, b2, b3 = x1[j], x1[j + 1], x1[j + 2], x1[j + 3]
+Compiled = TypeVar("Compiled", bound=Callable[..., Any])
+
+
+def _borrowing(*fastmath: str) -> Callable[[Compiled], Compiled]:
+    """Return `njit` for functions that only view arrays of their caller, which holds the references.
+
+    Counting these again costs as much as a pass over 200 numbers.
+    """
+    options: dict[str, Any] = {"cache": True, "_nrt": False, "fastmath": set(fastmath)}
+    return cast(Callable[[Compiled], Compiled], njit(**options))
+
+
+def _build_larger(context: Any, a: Any, b: Any) -> Any:
+    """Return the larger of two floats of which none is NaN; unlike one of `max`, a loop of these vectorises."""
+
+    def build(_: Any, builder: Any, signature: Any, values: Any) -> Any:
+        flags = ("nnan", "nsz")
+        return builder.select(builder.fcmp_ordered(">", *values, flags=flags), *values, flags=flags)
+
+    return a(a, a), build
+
+
+_larger: Any = intrinsic(_build_larger)
+
+
+@_borrowing()
+def _largest(values: Any, signed: bool) -> Any:
+    """Return the largest value, or the largest magnitude if ``signed``."""
+    top = abs(values[0]) if signed else values[0]
+    for column in range(len(values)):
+        top = _larger(top, abs(values[column]) if signed else values[column])
+    return top
+
+
+@_borrowing()
+def _first_of(values: Any, top: Any, signed: bool) -> int:
+    """Return the lowest index of the largest value (magnitude) ``top``, or the length if there is none such."""
+    p = index = len(values)
+    for low in range(0, p, BLOCK):
+        if _largest(values[low : low + BLOCK], signed) == top:
+            index = low
+            break
+    while index < p and (abs(values[index]) if signed else values[index]) != top:
+        index += 1
+    return index
+
+
+@_borrowing("contract")
+def _add_four_(out: Any, x: Any, rows: Any, s: int, j: int, low: int, high: int) -> None:
+    """Add ``x[s:s+3, j:j+4] @ rows[j:j+4, low:high]`` to three outputs, as many as sixteen registers hold.
+
+    1-D slices of rows are known to be contiguous.
+    """
+    out0, out1, out2 = out[s][low:high], out[s + 1][low:high], out[s + 2][low:high]
+    a0, a1, a2, a3 = x[s, j], x[s, j + 1], x[s, j + 2], x[s, j + 3]
+    b0, b1, b2, b3 = x[s + 1, j], x[s + 1, j + 1], x[s + 1, j + 2], x[s + 1, j + 3]
+    c0, c1, c2, c3 = x[s + 2, j], x[s + 2, j + 1], x[s + 2, j + 2], x[s + 2, j + 3]
     r0, r1, r2, r3 = rows[j][low:high], rows[j + 1][low:high], rows[j + 2][low:high], rows[j + 3][low:high]
     for column in range(out0.shape[0]):
         u = out0[column] + a0 * r0[column]
         v = out1[column] + b0 * r0[column]
+        w = out2[column] + c0 * r0[column]
         u += a1 * r1[column]
         v += b1 * r1[column]
+        w += c1 * r1[column]
         u += a2 * r2[column]
         v += b2 * r2[column]
+        w += c2 * r2[column]
         u += a3 * r3[column]
         v += b3 * r3[column]
+        w += c3 * r3[column]
         out0[column] = u
         out1[column] = v
+        out2[column] = w
 
 
-@njit(cache=True, fastmath={"contract"})
+@_borrowing("contract")
 def _add_(out: Any, weight: Any, row: Any) -> None:
     for column in range(out.shape[0]):
         out[column] += weight * row[column]
 
 
-@njit(cache=True)
+@_borrowing()
 def correlate_(x: Any, atoms_t: Any, out: Any) -> None:
     """Write ``x (b, d) @ atoms_t (d, p)`` into ``out (b, p)``, every entry summed over d in ascending order."""
     b, d = x.shape
     p = atoms_t.shape[1]
-    even, quads = b - b % 2, d - d % 4
+    triples, quads = b - b % 3, d - d % 4
     out[:] = 0
     for low in range(0, p, PANEL):
         high = min(low + PANEL, p)
-        for s in range(0, even, 2):
-            left, right = out[s][low:high], out[s + 1][low:high]
+        for s in range(0, triples, 3):
             for j in range(0, quads, 4):
-                _add_four_(left, right, x[s], x[s + 1], atoms_t, j, low, high)
+                _add_four_(out, x, atoms_t, s, j, low, high)
             for j in range(quads, d):
-                _add_(left, x[s, j], atoms_t[j][low:high])
-                _add_(right, x[s + 1, j], atoms_t[j][low:high])
-        if even < b:
+                for t in range(s, s + 3):
+                    _add_(out[t][low:high], x[t, j], atoms_t[j][low:high])
+        for s in range(triples, b):
             for j in range(d):
-                _add_(out[even][low:high], x[even, j], atoms_t[j][low:high])
+                _add_(out[s][low:high], x[s, j], atoms_t[j][low:high])
 
 
 @njit(cache=True, parallel=True)
@@ -85,63 +144,34 @@ def correlate(x: npt.NDArray[Any], atoms: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return out
 
 
-@njit(cache=True)
+@_borrowing()
 def _unit_scale_(x: Any, out: Any) -> int:
     """Write ``x * 2**-e`` with largest magnitude in [1/2, 1) into ``out`` and return e; exact, for any magnitude."""
-    largest = 0.0
-    for column in range(len(x)):
-        largest = max(largest, abs(float(x[column])))
-    exponent = math.frexp(largest)[1]
+    exponent = math.frexp(_largest(x, True))[1]
     first, second = math.ldexp(1.0, -(exponent // 2)), math.ldexp(1.0, -(exponent - exponent // 2))
     for column in range(len(x)):
         out[column] = x[column] * first * second
     return exponent
 
 
-@njit(cache=True)
-def _strongest(bits: Any, mask: Any) -> int:
-    """Return the lowest index of the largest float, or of the largest magnitude where ``mask`` hides the sign bit.
-
-    ``bits`` are the floats read as signed integers: they order non-negative floats as the floats themselves do, put
-    negative ones below, and vectorise where a float comparison does not.
-    """
-    p = len(bits)
-    best, winner = bits[0] & mask, 0
-    for low in range(0, p, BLOCK):
-        top = bits[low] & mask
-        for column in range(low, min(low + BLOCK, p)):
-            top = max(top, bits[column] & mask)
-        if top > best:
-            best, winner = top, low
-    index = winner
-    while bits[index] & mask != best:
-        index += 1
-    return index
-
-
-@njit(cache=True)
-def _gram_row(gram: Any, atoms: Any, atoms_t: Any, atom: int, spare: Any) -> Any:
+@_borrowing()
+def _gram_place_(gram: Any, atoms: Any, atoms_t: Any, atom: int, spare: Any) -> int:
+    """Return the place of the Gram row of ``atom`` in ``gram`` or, if that is empty, in ``spare`` after writing it."""
     if len(gram):
-        return gram[atom]
+        return atom
     correlate_(atoms[atom : atom + 1], atoms_t, spare)
-    return spare[0]
+    return 0
 
 
-@njit(cache=True)
-def _exceeds(value: Any, floor: Any, mask: Any) -> bool:
-    """Return whether ``value``, or its magnitude where ``mask`` hides the sign, is above ``floor``."""
-    return bool(value > floor or (mask != -1 and -value > floor))
-
-
-@njit(cache=True, fastmath={"contract", "reassoc"})
+@_borrowing("contract", "reassoc")
 def _dot64(a: Any, b: Any) -> float:
     total = 0.0
     for column in range(len(a)):
-        total += float(a[column]) * float(b[column])
+        total += np.float64(a[column]) * np.float64(b[column])
     return total
 
 
-@njit(cache=True)
+@_borrowing()
 def _back_substitute_(factor: Any, z: Any, size: int, out: Any) -> None:
     for i in range(size - 1, -1, -1):
         value = z[i]
@@ -150,27 +180,46 @@ def _back_substitute_(factor: Any, z: Any, size: int, out: Any) -> None:
         out[i] = value / factor[i, i] if factor[i, i] > 0 else 0.0
 
 
-@njit(cache=True)
-def _solve_support_(x: Any, atoms: Any, chosen: Any, size: int, factor: Any, out: Any) -> None:
-    """Write the float64 least squares coefficients of ``x`` on the chosen atoms; dependent atoms get zero."""
-    for i in range(size):
-        new = atoms[chosen[i]]
-        out[i] = _dot64(new, x)
-        for j in range(i + 1):
-            value = _dot64(new, atoms[chosen[j]])
+@_borrowing("contract", "reassoc")
+def _dots_(rows: Any, i: int, out: Any) -> None:
+    """Write the inner products of row ``i`` with rows 0 to ``i``, four a pass."""
+    new, quads = rows[i], (i + 1) // 4 * 4
+    for t in range(0, quads, 4):
+        r0, r1, r2, r3 = rows[t], rows[t + 1], rows[t + 2], rows[t + 3]
+        a = b = c = d = 0.0
+        for column in range(len(new)):
+            a += new[column] * r0[column]
+            b += new[column] * r1[column]
+            c += new[column] * r2[column]
+            d += new[column] * r3[column]
+        out[t], out[t + 1], out[t + 2], out[t + 3] = a, b, c, d
+    for t in range(quads, i + 1):
+        out[t] = _dot64(new, rows[t])
+
+
+@_borrowing()
+def _solve_support_(x: Any, atoms: Any, chosen: Any, size: int, factor: Any, wide: Any, out: Any) -> None:
+    """Write the float64 least squares coefficients of ``x`` on the chosen atoms; dependent atoms get zero.
+
+    ``wide`` takes the atoms and, below them, x in float64; L of the atoms then has L^-1 A_S x as its next row.
+    """
+    for i in range(size + 1):
+        source, row = x if i == size else atoms[chosen[i]], wide[i]
+        for column in range(len(x)):
+            row[column] = source[column]
+        _dots_(wide, i, factor[i])
+        for j in range(min(i + 1, size)):
+            value = factor[i, j]
             for t in range(j):
                 value -= factor[i, t] * factor[j, t]
             if i == j:
                 factor[i, i] = math.sqrt(value) if value > DEPENDENT64 else 0.0
             else:
                 factor[i, j] = value / factor[j, j] if factor[j, j] > 0 else 0.0
-        for t in range(i):
-            out[i] -= factor[i, t] * out[t]
-        out[i] = out[i] / factor[i, i] if factor[i, i] > 0 else 0.0
-    _back_substitute_(factor, out, size, out)
+    _back_substitute_(factor, factor[size], size, out)
 
 
-@njit(cache=True)
+@_borrowing()
 def _write_row_(chosen: Any, coefficient: Any, size: int, exponent: int, indices: Any, data: Any) -> int:
     """Write the non-zero coefficients in ascending atom order, undoing the scaling, and return how many there are."""
     first, second = math.ldexp(1.0, exponent // 2), math.ldexp(1.0, exponent - exponent // 2)
@@ -190,20 +239,21 @@ def _write_row_(chosen: Any, coefficient: Any, size: int, exponent: int, indices
     return count
 
 
-@njit(cache=True)
-def _pursue_(
-    alpha: Any, gram: Any, atoms: Any, atoms_t: Any, work: Any, k: int, bound: Any, dependent: Any, mask: Any
-) -> int:
+@_borrowing()
+def _pursue_(alpha: Any, gram: Any, atoms: Any, atoms_t: Any, work: Any, k: int, bound: Any, dependent: Any) -> int:
     """Choose up to ``k`` atoms, leave L^-1 A_S x in ``z``, and return how many were chosen."""
     chosen, rows, factor, z, spare = work
     energy, floor, target = bound
-    bits = alpha.view(mask.dtype)
+    source, top = gram if len(gram) else spare, _largest(alpha, True)
     for j in range(k):
-        atom = _strongest(bits, mask[0])
-        if not _exceeds(alpha[atom], floor, mask[0]):
+        atom = _first_of(alpha, top, True)
+        if atom == len(alpha):  # the largest was that of an atom chosen before, and is zero now
+            top = _largest(alpha, True)
+            atom = _first_of(alpha, top, True)
+        if top <= floor:
             return j
-        new = _gram_row(gram, atoms, atoms_t, atom, spare)
-        pivot = float(new[atom])
+        place = _gram_place_(gram, atoms, atoms_t, atom, spare)
+        pivot = float(source[place, atom])
         for t in range(j):
             factor[j, t] = rows[t, atom]
             pivot -= float(rows[t, atom]) ** 2
@@ -215,45 +265,105 @@ def _pursue_(
         energy -= z[j] ** 2
         if j + 1 == k or energy <= target:
             return j + 1
-        row = rows[j]
-        row[:] = new
-        _subtract_rows_(row, factor[j], rows, j)
-        _finish_row_(row, alpha, 1 / factor[j, j], z[j])
+        top = _next_row_(rows, j, source, place, factor, z[j], alpha)
         for t in range(j + 1):
             alpha[chosen[t]] = 0
     return k
 
 
-@njit(cache=True, fastmath={"contract"})
-def _subtract_rows_(row: Any, weights: Any, rows: Any, count: int) -> None:
-    """Subtract ``weights[t] * rows[t]`` for t < ``count``, four rows a pass."""
-    quads = count - count % 4
-    kind = row.dtype.type
-    for t in range(0, quads, 4):
-        w0, w1, w2, w3 = kind(weights[t]), kind(weights[t + 1]), kind(weights[t + 2]), kind(weights[t + 3])
-        r0, r1, r2, r3 = rows[t], rows[t + 1], rows[t + 2], rows[t + 3]
-        for column in range(len(row)):
-            value = row[column] - w0 * r0[column]
-            value -= w1 * r1[column]
-            value -= w2 * r2[column]
-            value -= w3 * r3[column]
-            row[column] = value
-    for t in range(quads, count):
-        weight, source = kind(weights[t]), rows[t]
-        for column in range(len(row)):
-            row[column] -= weight * source[column]
+@_borrowing()
+def _weight(rows: Any, weights: Any, j: int, t: int) -> Any:
+    """Return ``weights[j, t]`` and ``t``, or, if row ``t`` does not come before row ``j``, zero and a row that does."""
+    return rows.dtype.type(weights[j, t] if t < j else 0.0), max(min(t, j - 1), 0)
 
 
-@njit(cache=True, fastmath={"contract"})
-def _finish_row_(row: Any, alpha: Any, inverse: Any, weight: Any) -> None:
-    kind = row.dtype.type
-    inverse, weight = kind(inverse), kind(weight)
-    for column in range(len(row)):
-        row[column] *= inverse
-        alpha[column] -= weight * row[column]
+@_borrowing()
+def _four_weights(rows: Any, weights: Any, j: int, t: int) -> Any:
+    (w0, t0), (w1, t1) = _weight(rows, weights, j, t), _weight(rows, weights, j, t + 1)
+    (w2, t2), (w3, t3) = _weight(rows, weights, j, t + 2), _weight(rows, weights, j, t + 3)
+    return (w0, w1, w2, w3), (t0, t1, t2, t3)
 
 
-@njit(cache=True)
+@_borrowing("contract")
+def _less_two(value: Any, weighted: Any, rows: Any, column: int) -> Any:
+    w, t = weighted
+    value -= w[0] * rows[t[0], column]
+    value -= w[1] * rows[t[1], column]
+    return value
+
+
+@_borrowing("contract")
+def _less_four(value: Any, weighted: Any, rows: Any, column: int) -> Any:
+    w, t = weighted
+    value = _less_two(value, weighted, rows, column)
+    value -= w[2] * rows[t[2], column]
+    value -= w[3] * rows[t[3], column]
+    return value
+
+
+@_borrowing("contract")
+def _close_(value: Any, rows: Any, j: int, column: int, inverse: Any, alpha: Any, weight: Any, top: Any) -> Any:
+    """Write one number of P_j and of ``alpha`` less ``z P_j``; return the larger of ``top`` and its magnitude."""
+    value *= inverse
+    rows[j, column] = value
+    value = alpha[column] - weight * value
+    alpha[column] = value
+    return _larger(top, abs(value))
+
+
+@_borrowing("contract")
+def _subtract_eight_(rows: Any, j: int, source: Any, place: int, weights: Any, t: int, p: int) -> None:
+    """Write ``source[place] - weights[j, t:t+8] @ rows[t:t+8]`` into row ``j``."""
+    first, second = _four_weights(rows, weights, j, t), _four_weights(rows, weights, j, t + 4)
+    for column in range(p):
+        value = _less_four(source[place, column], first, rows, column)
+        rows[j, column] = _less_four(value, second, rows, column)
+
+
+@_borrowing("contract")
+def _finish_(rows: Any, j: int, source: Any, place: int, weights: Any, t: int, z: Any, alpha: Any) -> Any:
+    """Write P_j = (``source[place] - weights[j, t:j] @ rows[t:j]``) / L_jj and return what `_close_` does, in one pass.
+
+    There are at most eight rows to subtract; up to two, four or eight, a row that is missing has weight zero.
+    """
+    kind, p = rows.dtype.type, len(alpha)
+    inverse, weight, top = kind(1 / weights[j, j]), kind(z), kind(0)
+    first, second = _four_weights(rows, weights, j, t), _four_weights(rows, weights, j, t + 4)
+    if j <= t:
+        for column in range(p):
+            top = _close_(source[place, column], rows, j, column, inverse, alpha, weight, top)
+    elif j <= t + 2:
+        for column in range(p):
+            value = _less_two(source[place, column], first, rows, column)
+            top = _close_(value, rows, j, column, inverse, alpha, weight, top)
+    elif j <= t + 4:
+        for column in range(p):
+            value = _less_four(source[place, column], first, rows, column)
+            top = _close_(value, rows, j, column, inverse, alpha, weight, top)
+    elif j <= t + 6:
+        for column in range(p):
+            value = _less_four(source[place, column], first, rows, column)
+            value = _less_two(value, second, rows, column)
+            top = _close_(value, rows, j, column, inverse, alpha, weight, top)
+    else:
+        for column in range(p):
+            value = _less_four(source[place, column], first, rows, column)
+            value = _less_four(value, second, rows, column)
+            top = _close_(value, rows, j, column, inverse, alpha, weight, top)
+    return top
+
+
+@_borrowing()
+def _next_row_(rows: Any, j: int, source: Any, place: int, weights: Any, z: Any, alpha: Any) -> Any:
+    """Write P_j given the Gram row ``source[place]``, take ``z P_j`` off ``alpha``, and return the largest |alpha|."""
+    done = 0
+    while done + 8 < j:
+        _subtract_eight_(rows, j, source, place, weights, done, len(alpha))
+        source, place, done = rows, j, done + 8
+    return _finish_(rows, j, source, place, weights, done, z, alpha)
+
+
+@_borrowing()
 def _select_bound(x: Any, limit: Any) -> Any:
     """Return the energy of ``x``, the least correlation to go on with, and the residual energy to stop at."""
     energy = _dot64(x, x)
@@ -262,7 +372,7 @@ def _select_bound(x: Any, limit: Any) -> Any:
 
 
 @njit(cache=True, parallel=True)
-def _omp(x: Any, dictionary: Any, k: Any, start: Any, limit: Any, dependent: Any, mask: Any, out: Any) -> None:
+def _omp(x: Any, dictionary: Any, k: Any, start: Any, limit: Any, dependent: Any, out: Any) -> None:
     atoms, atoms_t, gram = dictionary
     indices, data, count = out
     p, largest = len(atoms), max(k.max(), 1)
@@ -273,32 +383,32 @@ def _omp(x: Any, dictionary: Any, k: Any, start: Any, limit: Any, dependent: Any
             exponent[s] = _unit_scale_(x[low + s], block[s])
         alpha = np.empty((high - low, p), x.dtype)
         correlate_(block, atoms_t, alpha)
-        chosen, factor = np.empty(largest, np.int64), np.empty((largest, largest))
-        z, solution = np.empty(largest), np.empty(largest)
-        work = (chosen, np.empty((largest, p), x.dtype), factor, z, np.empty((1, p), x.dtype))
+        chosen, factor = np.empty(largest, np.int64), np.empty((largest + 1, largest + 1))
+        z, solution, wide = np.empty(largest), np.empty(largest), np.empty((largest + 1, x.shape[1]))
+        work = (chosen, np.empty((largest, p + PAD // x.itemsize), x.dtype), factor, z, np.empty((1, p), x.dtype))
         for s in range(high - low):
             bound = _select_bound(block[s], limit)
-            size = _pursue_(alpha[s], gram, atoms, atoms_t, work, k[low + s], bound, dependent, mask)
+            size = _pursue_(alpha[s], gram, atoms, atoms_t, work, k[low + s], bound, dependent)
             if x.itemsize == 8:
                 _back_substitute_(factor, z, size, solution)
             else:  # chosen in float32, solved on the support in float64
-                _solve_support_(block[s], atoms, chosen, size, factor, solution)
+                _solve_support_(block[s], atoms, chosen, size, factor, wide, solution)
             at = start[low + s]
             count[low + s] = _write_row_(chosen, solution, size, exponent[s], indices[at:], data[at:])
 
 
-@njit(cache=True)
-def _match_(alpha: Any, gram: Any, atoms: Any, atoms_t: Any, work: Any, k: int, bound: Any, mask: Any) -> int:
+@_borrowing()
+def _match_(alpha: Any, gram: Any, atoms: Any, atoms_t: Any, work: Any, k: int, bound: Any, signed: bool) -> int:
     """Make up to ``k`` selections, leave the coefficients in ``work``, and return the number of distinct atoms."""
     chosen, coefficient, slot, spare = work
     energy, floor, target = bound
-    bits = alpha.view(mask.dtype)
-    size = 0
+    source, size = gram if len(gram) else spare, 0
     for _ in range(k):
-        atom = _strongest(bits, mask[0])
-        value = alpha[atom]
-        if not _exceeds(value, floor, mask[0]):
+        top = _largest(alpha, signed)
+        if top <= floor:
             break
+        atom = _first_of(alpha, top, signed)
+        value = alpha[atom]
         if slot[atom] < 0:
             slot[atom], chosen[size], coefficient[size] = size, atom, 0.0
             size += 1
@@ -306,14 +416,15 @@ def _match_(alpha: Any, gram: Any, atoms: Any, atoms_t: Any, work: Any, k: int, 
         energy -= float(value) ** 2
         if energy <= target:
             break
-        _add_(alpha, -value, _gram_row(gram, atoms, atoms_t, atom, spare))
+        place = _gram_place_(gram, atoms, atoms_t, atom, spare)
+        _add_(alpha, -value, source[place])
     for j in range(size):
         slot[chosen[j]] = -1
     return size
 
 
 @njit(cache=True, parallel=True)
-def _mp(x: Any, dictionary: Any, k: int, start: Any, limit: Any, mask: Any, out: Any) -> None:
+def _mp(x: Any, dictionary: Any, k: int, start: Any, limit: Any, signed: bool, out: Any) -> None:
     atoms, atoms_t, gram = dictionary
     indices, data, count = out
     p, largest = len(atoms), min(k, len(atoms))
@@ -328,15 +439,9 @@ def _mp(x: Any, dictionary: Any, k: int, start: Any, limit: Any, mask: Any, out:
         work = (chosen, coefficient, slot, np.empty((1, p), x.dtype))
         for s in range(high - low):
             bound = _select_bound(block[s], limit)
-            size = _match_(alpha[s], gram, atoms, atoms_t, work, k, bound, mask)
+            size = _match_(alpha[s], gram, atoms, atoms_t, work, k, bound, signed)
             at = start[low + s]
             count[low + s] = _write_row_(chosen, coefficient, size, exponent[s], indices[at:], data[at:])
-
-
-def sign_mask(dtype: np.dtype[Any], non_negative: bool) -> npt.NDArray[Any]:
-    """Return the integer mask under which `_strongest` ranks values: by size if ``non_negative``, else by magnitude."""
-    kind = np.dtype(f"i{dtype.itemsize}")
-    return np.array([-1 if non_negative else 2 ** (8 * kind.itemsize - 1) - 1], dtype=kind)
 
 
 def stored(atoms: npt.NDArray[Any], selections: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
@@ -371,7 +476,7 @@ def orthogonal_pursuit(
     """Return ``data, indices, indptr`` of orthogonal matching pursuit with ``k[i]`` unit ``atoms (p, d)`` for row i."""
     start, out = room(k, x.dtype)
     limit = (ROUNDING * float(np.finfo(x.dtype).eps), tolerance)
-    _omp(x, stored(atoms, len(out[0])), k, start, limit, DEPENDENT[x.dtype], sign_mask(x.dtype, False), out)
+    _omp(x, stored(atoms, len(out[0])), k, start, limit, DEPENDENT[x.dtype], out)
     return rows_of(start, out[2], out[0], out[1])
 
 
@@ -381,5 +486,5 @@ def matching_pursuit(
     """Return ``data, indices, indptr`` of matching pursuit with ``k`` selections from unit ``atoms (p, d)``."""
     start, out = room(np.full(len(x), min(k, len(atoms))), x.dtype)
     limit = (ROUNDING * float(np.finfo(x.dtype).eps), tolerance)
-    _mp(x, stored(atoms, len(x) * k), k, start, limit, sign_mask(x.dtype, non_negative), out)
+    _mp(x, stored(atoms, len(x) * k), k, start, limit, not non_negative, out)
     return rows_of(start, out[2], out[0], out[1])

@@ -8,24 +8,14 @@ from typing import Any
 
 import sparsesim.metrics
 from sparsesim.metrics import codes, reconstruction, recovery
-from sparsesim.metrics.evaluation import Evaluation
 from sparsesim.solvers.neural.train import Training
 from sparsesim.study import Cell, FitCell, Labels, Study, labels
+from studies.bakeoff import n_features, width
 from studies.duels.base import Duel
 from studies.tiers import Tier
 
 FAMILIES = ("relu_family", "topk_family", "structured_family", "downstream_family")
 SMOKE_STEPS, SMOKE_SAMPLES = 100, 500  # a smoke test shows that a duel runs, not who wins it
-
-
-def n_features(evaluation: Evaluation) -> float:
-    """Return m."""
-    return float(evaluation.truth.n_features)
-
-
-def width(evaluation: Evaluation) -> float:
-    """Return p."""
-    return float(evaluation.fitted.width)
 
 
 STANDARD = (

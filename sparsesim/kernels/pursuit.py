@@ -34,7 +34,8 @@ Compiled = TypeVar("Compiled", bound=Callable[..., Any])
 def _borrowing(*fastmath: str) -> Callable[[Compiled], Compiled]:
     """Return `njit` for functions that only view arrays of their caller, which holds the references.
 
-    Counting these again costs as much as a pass over 200 numbers.
+    Counting these again costs as much as a pass over 200 numbers. ``_nrt`` is a private option of numba; without it the
+    functions give the same numbers, more slowly.
     """
     options: dict[str, Any] = {"cache": True, "_nrt": False, "fastmath": set(fastmath)}
     return cast(Callable[[Compiled], Compiled], njit(**options))

@@ -25,7 +25,8 @@ GOALS = (
 )
 NARROW, NARROW_MARGIN = 512, 30.0  # up to this width the lasso is to be so many times scikit-learn's best
 LINEAR = 0.25  # by how much the exponent of a law may differ from the one expected at most
-BUSY = 0.03
+BUSY = 0.03  # share of a race spent waiting beyond which it decides nothing
+UNDECIDED = "not decided"
 
 
 def sentences(table: Table) -> list[str]:
@@ -69,11 +70,15 @@ def _goals(rows: list[Row]) -> Iterator[tuple[Row, float]]:
 
 
 def _judged(row: Row, least: float) -> str:
-    """Judge by the lower end of the interval, which is missing, and so proves nothing, below six repetitions."""
+    """Judge by the lower end of the interval, which is missing, and so proves nothing, below six repetitions.
+
+    Where the peer waited for the machine or for its own threads, the ratio is shown and nothing is concluded.
+    """
     times, low, high = (_number(row, f"times_ours{end}") for end in ("", "_low", "_high"))
-    busy = " [machine busy]" if _number(row, "waited") > BUSY else ""
+    waited = _number(row, "waited")
+    word, busy = (UNDECIDED, f" (theirs waited {waited:.0%} of its time)") if waited > BUSY else (_word(low >= least), "")
     return (
-        f"{_word(low >= least)}: {_shape(row)}: {times:.1f} times faster than {row['method']} [{low:.1f}, {high:.1f}] "
+        f"{word}: {_shape(row)}: {times:.1f} times faster than {row['method']} [{low:.1f}, {high:.1f}] "
         f"(at least {least:g}); theirs {_number(row, 'us'):.3g} us, gap {_number(row, 'gap'):.1e}, same support in "
         f"{_number(row, 'same_support'):.1%}{busy}"
     )

@@ -76,7 +76,9 @@ def _judged(row: Row, least: float) -> str:
     """
     times, low, high = (_number(row, f"times_ours{end}") for end in ("", "_low", "_high"))
     waited = _number(row, "waited")
-    word, busy = (UNDECIDED, f" (theirs waited {waited:.0%} of its time)") if waited > BUSY else (_word(low >= least), "")
+    word, busy = (
+        (UNDECIDED, f" (theirs waited {waited:.0%} of its time)") if waited > BUSY else (_word(low >= least), "")
+    )
     return (
         f"{word}: {_shape(row)}: {times:.1f} times faster than {row['method']} [{low:.1f}, {high:.1f}] "
         f"(at least {least:g}); theirs {_number(row, 'us'):.3g} us, gap {_number(row, 'gap'):.1e}, same support in "

@@ -23,9 +23,13 @@ MAY_IMPORT = {
     "sparsesim.solvers": BASE | {"sparsesim.kernels", "sparsesim.solvers"},
     "sparsesim.metrics": BASE | {"sparsesim.kernels", "sparsesim.solvers", "sparsesim.metrics"},
     "sparsesim.study": BELOW_STUDY | {"sparsesim.study", "sparsesim"},
-    "sparsesim.report": BASE | {"sparsesim.report", "sparsesim.study.interval", "sparsesim.study.table"},
+    "sparsesim.report": BASE
+    | {"sparsesim.report", "sparsesim.study.interval", "sparsesim.study.table"}
+    | {"sparsesim.validate.result", "sparsesim.validate.files", "sparsesim.validate.changes"},
     "sparsesim.testing": BELOW_STUDY | {"sparsesim.study", "sparsesim.testing"},
     "sparsesim.validate": BELOW_STUDY | {"sparsesim.study", "sparsesim.validate"},
+    "sparsesim.cli": BELOW_STUDY | {"sparsesim.study", "sparsesim.validate", "sparsesim.report", "sparsesim"},
+    "sparsesim.__main__": {"sparsesim.cli"},
     "theory": {"theory"},
     "studies": BELOW_STUDY | {"sparsesim.study", "sparsesim.validate", "theory", "studies"},
     "paper_figures": {

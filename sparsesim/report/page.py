@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import final
 
 from sparsesim.report.claims import Claim, Verdict
+from sparsesim.study.table import write_whole
 
 
 @final
@@ -144,8 +144,4 @@ def render(title: str, cards: Sequence[Card]) -> str:
 
 def write(path: Path, title: str, cards: Sequence[Card]) -> Path:
     """Write the page to ``path`` in one atomic step and return the path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".part")
-    draft.write_text(render(title, cards), encoding="utf-8")
-    os.replace(draft, path)
-    return path
+    return write_whole(path, render(title, cards))

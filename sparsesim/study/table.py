@@ -38,6 +38,22 @@ def check_value(name: str, value: object) -> Value:
     return value
 
 
+def write_whole(path: str | os.PathLike[str], text: str) -> Path:
+    """Write ``text`` to ``path`` in one atomic step, as UTF-8 with its line ends as they are, and return the path."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        with open(draft, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, target)
+    finally:
+        draft.unlink(missing_ok=True)
+    return target
+
+
 def _parsed(field: str) -> Value:
     if not field:
         return float("nan")
@@ -113,18 +129,7 @@ class Table:
 
     def write(self, path: str | os.PathLike[str]) -> Path:
         """Write the table to ``path`` as CSV, atomically: a reader sees the old file or the new one, never a half."""
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-        try:
-            with open(draft, "w", encoding="utf-8", newline="") as file:
-                file.write(self.csv())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(draft, target)
-        finally:
-            draft.unlink(missing_ok=True)
-        return target
+        return write_whole(path, self.csv())
 
     def values(self, name: str) -> list[Value]:
         """Return the column ``name`` as a list.

@@ -102,9 +102,11 @@ class Transposed(PlainSAE):
 
 
 class Tuple(PlainSAE):
+    """Two arrays of one shape, and no forward to say which of them decode is meant for."""
+
     def encode(self, x):
         z = super().encode(x)
-        return z, z
+        return z, 2.0 * z
 
 
 class NaNWeights(PlainSAE):
@@ -135,7 +137,8 @@ def test_each_planted_bug_is_named(model, error, says):
         adapt(model, PROBE)
 
 
-def test_a_transposed_decoder_is_taken_at_its_word_so_that_its_score_shows_it():
+def test_a_transposed_decoder_without_evidence_is_taken_at_its_word_so_that_its_score_shows_it():
+    # Random weights rebuild nothing, transposed or not.
     atoms = adapt(Transposed(), PROBE).fitted.atoms
     assert not np.allclose(atoms, adapt(PlainSAE(), PROBE).fitted.atoms, atol=1e-2)
 

@@ -146,7 +146,7 @@ def check_transposed(probe: FloatArray, codes: FloatArray, linear: Linear) -> No
     """Raise ValueError if p = d, decode rebuilds less than the mean does, and its transpose rebuilds the probe.
 
     Where p differs from d a transposed matrix does not fit and has raised before. With p = d it runs, so this takes
-    evidence from both sides; tied weights are the same model whichever of the two matrices is called transposed.
+    evidence from both sides: random weights rebuild nothing either way, and a wrong scale spoils both.
     """
     p, d = linear.atoms.shape
     if p != d:
@@ -155,7 +155,7 @@ def check_transposed(probe: FloatArray, codes: FloatArray, linear: Linear) -> No
     turned = explained(probe, codes @ linear.atoms.T + linear.bias)
     if own < 0.0 and turned > EVIDENCE:
         raise ValueError(
-            f"decode (or encode) uses its matrix transposed: with p = d = {d} the shapes fit, but decode(encode(x)) "
+            f"decode uses its matrix transposed: with p = d = {d} the shapes fit, but decode(encode(x)) "
             f"explains {own:.2f} of the variance of the probe, and {turned:.2f} with the matrix (p, d) of decode "
             "transposed. Transpose it in the model, or pass decode=lambda model, z: ... that does."
         )

@@ -241,11 +241,6 @@ class TransposedDecoder(Trained):
         return z @ self.D.T
 
 
-class TransposedEncoder(Trained):
-    def encode(self, x):
-        return torch.relu(x @ self.D)
-
-
 class CentresTheBatch(Trained):
     def encode(self, x):
         return torch.relu((x - x.mean(0)) @ self.D.T)
@@ -260,11 +255,10 @@ class AddsNoise(Trained):
     ("model", "says"),
     [
         (TransposedDecoder(), r"transposed: with p = d = 6.*explains -.* 1\.00 with the matrix"),
-        (TransposedEncoder(), r"transposed: with p = d = 6"),
         (CentresTheBatch(), "depends on the other rows of the batch"),
         (AddsNoise(), "encode is random"),
     ],
-    ids=["transposed decoder", "transposed encoder", "batch-dependent encode", "noise in encode"],
+    ids=["transposed decoder", "batch-dependent encode", "noise in encode"],
 )
 def test_each_planted_bug_is_named_by_evaluate(model, says):
     with pytest.raises(ValueError, match=says):

@@ -96,12 +96,12 @@ def _relative_gap(z: Any, slope: Any, problem: Any, penalty: float, non_negative
 
 @njit(cache=True)
 def _minimise_(z: Any, problem: Any, rule: Any, stop: Any, work: Any) -> float:
-    """Minimise from zero into ``z`` and return the relative duality gap that was reached."""
+    """Minimise from where ``z`` is, into ``z``, and return the relative duality gap that was reached."""
     b, gram, groups, _ = problem
     penalty, step, non_negative = rule
     tolerance, max_iterations = stop
     momentum, old, slope, spare = work
-    z[:], momentum[:], t = 0, 0, 1.0
+    momentum[:], t = z, 1.0
     for iteration in range(max_iterations + 1):
         if iteration % CHECK == 0 or iteration == max_iterations:
             _slopes_(z, b, gram, slope)
@@ -134,8 +134,10 @@ def _solve_all_(b: Any, energy: Any, gram: Any, groups: Any, penalty: Any, rule:
     for chunk in prange((len(b) + CHUNK - 1) // CHUNK):
         work = (np.empty(p), np.empty(p), np.empty(p), np.empty(p))
         for row in range(chunk * CHUNK, min((chunk + 1) * CHUNK, len(b))):
-            codes[row], gaps[row] = 0, 0.0
-            if energy[row] > 0:
+            gaps[row] = 0.0
+            if energy[row] == 0:
+                codes[row] = 0
+            else:
                 problem = (b[row], gram, groups, energy[row])
                 law = (penalty[row], step, non_negative)
                 gaps[row] = _minimise_(codes[row], problem, law, stop, work)
@@ -149,7 +151,7 @@ def group_lasso_(
     stop: tuple[float, int],
     out: tuple[npt.NDArray[Any], npt.NDArray[Any]],
 ) -> None:
-    """Fill ``out`` (codes (n, p), relative duality gaps (n,)), everything in float64.
+    """Fill ``out`` (codes (n, p), relative duality gaps (n,)), everything in float64; codes hold where to begin.
 
     ``data`` is x @ atoms.T, ||x||^2 and the Gram matrix; ``groups`` limits, members and weights, children first;
     ``penalty (n,)`` one per row; ``rule`` the step 1/L and whether codes are non-negative; ``stop`` gap and steps.

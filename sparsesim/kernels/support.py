@@ -63,14 +63,33 @@ def _union_(chosen: Any, size: int, pool: Any, count: int) -> int:
 
 
 @njit(cache=True)
-def _exchange_(problem: Any, dictionary: Any, k: int, options: Any, best: Any, work: Any) -> int:
+def _begin_(problem: Any, dictionary: Any, size: int, best: Any, work: Any, score: Any) -> float:
+    """Solve on the ``size`` atoms that ``best`` begins with, write the correlations left, return the energy explained.
+
+    Coefficients that are zero stay in the support; what the row ends with is judged against them all the same.
+    """
+    x, alpha, _, _, _ = problem
+    chosen, solution = best
+    if size == 0:
+        score[:] = alpha
+        return 0.0
+    explained = _fit_(problem, dictionary, chosen, size, work, solution)
+    correlations_(x, alpha, dictionary, chosen, solution, size, score)
+    return float(explained)
+
+
+@njit(cache=True)
+def _exchange_(problem: Any, dictionary: Any, k: int, size: int, options: Any, best: Any, work: Any) -> int:
     """Let atoms compete for ``k`` places (subspace pursuit, CoSaMP) until least squares on them no longer improves."""
     x, alpha, energy, floor, non_negative = problem
     target, extra, project, passes = options[0], int(options[1]), options[2] > 0, int(options[3])
     chosen, solution = best
-    room, size, explained = k + extra, 0, 0.0
+    room = k + extra
     pool, trial, coefficient, kept = np.empty(room, np.int64), np.empty(room), np.empty(room), np.empty(k, np.int64)
-    score = alpha.copy()
+    score = np.empty(len(alpha))
+    explained = _begin_(problem, dictionary, size, best, work, score)
+    if size > 0 and energy - explained <= target:
+        return size
     for _ in range(passes):
         count = _union_(chosen, size, pool, top_(score, extra, floor, non_negative, pool))
         _fit_(problem, dictionary, pool, count, work, trial)
@@ -89,7 +108,7 @@ def _exchange_(problem: Any, dictionary: Any, k: int, options: Any, best: Any, w
 
 
 @njit(cache=True)
-def _hard_(problem: Any, dictionary: Any, k: int, options: Any, best: Any, work: Any) -> int:
+def _hard_(problem: Any, dictionary: Any, k: int, size: int, options: Any, best: Any, work: Any) -> int:
     """Alternate a gradient step cut to ``k`` atoms with least squares on them, until the atoms repeat.
 
     Without a repetition within the passes allowed, what is left in ``best`` explains most of all that was seen.
@@ -98,15 +117,19 @@ def _hard_(problem: Any, dictionary: Any, k: int, options: Any, best: Any, work:
     target, step, passes = options[0], options[1], int(options[3])
     chosen, solution = best
     now, coefficient, proposed = np.empty(k, np.int64), np.empty(k), np.empty(k, np.int64)
-    size, count, explained = 0, 0, 0.0
-    score = alpha.copy()
+    score = np.empty(len(alpha))
+    explained = _begin_(problem, dictionary, size, best, work, score)
+    if size > 0 and energy - explained <= target:
+        return size
+    count = size
+    now[:count], coefficient[:count] = chosen[:count], solution[:count]
     for iteration in range(passes):
         for column in range(len(score)):  # a correlation that is not told from zero moves nothing
             score[column] = step * score[column] if abs(score[column]) > floor else 0.0
         for i in range(count):
             score[now[i]] += coefficient[i]
         fresh = top_(score, k, 0.0, non_negative, proposed)
-        if iteration > 0 and fresh == count and np.array_equal(proposed[:fresh], now[:count]):
+        if (iteration > 0 or count > 0) and fresh == count and np.array_equal(proposed[:fresh], now[:count]):
             chosen[:count], solution[:count] = now[:count], coefficient[:count]
             return count
         count = fresh
@@ -154,17 +177,17 @@ def _encode_chunk_(
     work = (np.empty((cap, cap)), np.empty(cap), np.empty((cap, cap)), np.empty(cap), np.empty(cap, np.bool_))
     best = (np.empty(2 * most, np.int64), np.empty(most))
     for row in range(len(x)):
-        energy, size = np.sum(x[row] ** 2), k[row]
+        energy, size = np.sum(x[row] ** 2), count[row]
+        best[0][:size], count[row] = indices[start[row] : start[row] + size], 0
         own[0] = energy * tolerance**2 if tolerance > 0 else -np.inf
         problem = (x[row], alpha[row], energy, floor * math.sqrt(energy), non_negative)
         if method == EXCHANGE:
-            size = _exchange_(problem, dictionary, size, own, best, work)
+            size = _exchange_(problem, dictionary, k[row], size, own, best, work)
         elif method == HARD:
-            size = _hard_(problem, dictionary, size, own, best, work)
+            size = _hard_(problem, dictionary, k[row], size, own, best, work)
         elif method == STAGES:
-            size = _stages_(problem, dictionary, size, own, best, work)
+            size = _stages_(problem, dictionary, k[row], own, best, work)
         else:  # the support is what the row holds already
-            best[0][:size] = indices[start[row] : start[row] + size]
             _fit_(problem, dictionary, best[0], size, work, best[1])
         for t in range(size):
             if best[1][t] != 0:
@@ -193,6 +216,8 @@ def encode_(
     out: tuple[npt.NDArray[Any], ...],
 ) -> None:
     """Fill ``out`` (start, indices, data, count) with the codes of ``x (n, d)``, ``k (n,)`` atoms a row at most.
+
+    The first ``count`` places of a row hold the atoms that it begins with, which STAGES ignores.
 
     Parameters
     ----------

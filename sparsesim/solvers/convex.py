@@ -14,7 +14,8 @@ from sparsesim.kernels.synthesis import synthesise
 from sparsesim.solvers.active_set import ActiveSet
 from sparsesim.solvers.blocks import row_blocks, row_scale, scaled_penalty
 from sparsesim.solvers.proximal_gradient import proximal_codes
-from sparsesim.solvers.pursuit import checked, checked_start
+from sparsesim.solvers.pursuit import checked
+from sparsesim.solvers.start import checked_start
 
 BLOCK_ENTRIES = 2**22  # dense codes held at a time by the certificates
 ROUNDING = 1e-14  # a smaller relative gap is not told from none

@@ -16,6 +16,7 @@ from sparsesim.kernels.synthesis import synthesise
 from sparsesim.solvers.blocks import row_blocks, row_scale, scaled_penalty
 from sparsesim.solvers.proximal_gradient import largest_eigenvalue
 from sparsesim.solvers.pursuit import checked
+from sparsesim.solvers.start import checked_start
 
 BLOCK_ENTRIES = 2**22  # dense codes held at a time
 
@@ -64,7 +65,21 @@ class TreeLasso:
 
     def encode(self, x: FloatArray, atoms: FloatArray) -> Codes:
         """Return the codes ``(n, p)`` of centred samples ``x (n, d)``; raises ValueError where groups miss an atom."""
+        return self.encode_from(x, atoms, None)
+
+    def encode_from(self, x: FloatArray, atoms: FloatArray, start: Codes | None) -> Codes:
+        """Return the same codes ``(n, p)`` to within the tolerance, reached from ``start (n, p)`` instead of zero.
+
+        A start near the end, such as the codes at another penalty, saves steps; a row whose start is worse than zero
+        begins at zero.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As by `encode`, or if ``start`` is not finite codes ``(n, p)``.
+        """
         x, atoms = checked(x, atoms)
+        begin = None if start is None else checked_start(start, x, atoms)
         groups = _compressed(self.groups, self.weights, len(atoms))
         wide = atoms.astype(np.float64, copy=False)
         lipschitz = largest_eigenvalue(wide)
@@ -79,10 +94,29 @@ class TreeLasso:
                 (correlate(rows, wide), np.square(rows).sum(axis=1), gram),
                 scaled_penalty(self.penalty, scale),
             )
-            out = (np.empty((len(rows), len(wide))), np.empty(len(rows)))
+            first = np.zeros((len(rows), len(wide))) if begin is None else begin[block].toarray() / scale
+            if begin is not None:
+                self._worthwhile(first, rows, wide, (groups, level))
+            out = (first, np.empty(len(rows)))
             group_lasso_(data, groups, level, rule, stop, out)
             parts.append(Codes(out[0] * scale))
         return Codes(vstack(parts, format="csr", dtype=x.dtype))
+
+    def _worthwhile(
+        self,
+        z: FloatArray,
+        x: FloatArray,
+        atoms: FloatArray,
+        law: tuple[tuple[IntArray, IntArray, FloatArray], FloatArray],
+    ) -> None:
+        """Make ``z`` feasible, and zero in the rows where its objective is above that of zero."""
+        if self.non_negative:
+            np.maximum(z, 0, out=z)
+        (limits, members, weights), level = law
+        parts = zip(limits[:-1], limits[1:], weights, strict=True)
+        norm = sum(w * np.linalg.norm(z[:, members[low:high]], axis=1) for low, high, w in parts)
+        value = np.square(x - synthesise(Codes(z), atoms)).sum(axis=1) / 2 + level * norm
+        z[~(value < np.square(x).sum(axis=1) / 2)] = 0
 
     def duality_gap(self, x: FloatArray, atoms: FloatArray, codes: Codes) -> FloatArray:
         """Return the duality gap at ``codes`` over ``||x||^2 / 2``, one for each row ``(n,)``, in float64.
@@ -197,3 +231,7 @@ class GroupLasso:
     def encode(self, x: FloatArray, atoms: FloatArray) -> Codes:
         """Return the codes ``(n, p)`` of centred samples; raises ValueError where there is not one label an atom."""
         return self.tree.encode(x, atoms)
+
+    def encode_from(self, x: FloatArray, atoms: FloatArray, start: Codes | None) -> Codes:
+        """Return the same codes ``(n, p)`` to within the tolerance, reached from ``start``, as in `TreeLasso`."""
+        return self.tree.encode_from(x, atoms, start)

@@ -12,7 +12,8 @@ from sparsesim._arrays import Codes, FloatArray, check_int, check_real
 from sparsesim.kernels.convex import lasso_
 from sparsesim.kernels.pursuit import correlate
 from sparsesim.solvers.blocks import row_blocks, row_scale, scaled_penalty
-from sparsesim.solvers.pursuit import checked, checked_start
+from sparsesim.solvers.pursuit import checked
+from sparsesim.solvers.start import checked_start
 
 STORED_GRAM = 2048  # a wider dictionary is multiplied with residuals instead (32 MiB of Gram matrix)
 BLOCK_ENTRIES = 2**22  # dense codes held at a time

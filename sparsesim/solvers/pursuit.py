@@ -66,25 +66,6 @@ def checked(x: FloatArray, atoms: FloatArray) -> tuple[FloatArray, FloatArray]:
     return np.ascontiguousarray(x), unit
 
 
-def checked_start(start: Codes, x: FloatArray, atoms: FloatArray) -> Codes:
-    """Return ``start (n, p)`` in float64 and canonical form, without codes of zero atoms.
-
-    Raises
-    ------
-    ValueError
-        If ``start`` is not finite codes of the samples ``x (n, d)`` in ``atoms (p, d)``.
-    """
-    if start.shape != (len(x), len(atoms)):
-        raise ValueError(f"start must be codes (n, p) = {(len(x), len(atoms))}; got shape {start.shape}.")
-    begin = Codes(start, dtype=np.float64, copy=True)
-    if not np.isfinite(begin.data).all():
-        raise ValueError("start must be finite; it holds NaN or infinity. Start at other codes, or call encode.")
-    begin.sum_duplicates()
-    begin.data[np.isin(begin.indices, np.flatnonzero(np.all(atoms == 0, axis=1)))] = 0.0
-    begin.eliminate_zeros()
-    return begin
-
-
 def orthogonal_matching_pursuit(
     x: FloatArray, atoms: FloatArray, k: int | IntArray, *, non_negative: bool = False, tolerance: float = 0.0
 ) -> Codes:
@@ -168,12 +149,20 @@ def in_blocks(x: FloatArray, atoms: FloatArray, code: Callable[[Block], Parts]) 
 
 
 def placed(
-    block: Block, places: IntArray, fill: Callable[[tuple[npt.NDArray[Any], ...]], None], held: IntArray | None = None
+    block: Block,
+    places: IntArray,
+    fill: Callable[[tuple[npt.NDArray[Any], ...]], None],
+    held: tuple[IntArray, IntArray] | None = None,
 ) -> Parts:
-    """Return the codes that ``fill`` writes, with at most ``places`` entries a row; ``held`` are given supports."""
+    """Return the codes that ``fill`` writes, with at most ``places`` entries a row.
+
+    ``held`` are supports to begin with, as limits ``(b + 1,)`` and atoms; ``fill`` finds them in its arrays.
+    """
     start, (indices, data, count) = room(places, block.x.dtype)
     if held is not None:
-        indices[:] = held
+        limits, atoms = held
+        count[:] = np.diff(limits)
+        indices[np.arange(len(atoms)) + np.repeat(start[:-1] - limits[:-1], count)] = atoms
     fill((start[:-1], indices, data, count))
     return rows_of(start, count, indices, data)
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import final
 
 from sparsesim._arrays import Codes, FloatArray, check_int, check_real
-from sparsesim.kernels.support import STAGES, encode_
-from sparsesim.solvers.pursuit import Block, Parts, checked, in_blocks, placed, same_k
+from sparsesim.kernels.support import STAGES
+from sparsesim.solvers.supports import searched
 
 
 @final
@@ -49,16 +49,4 @@ class StagewisePursuit:
 
     def encode(self, x: FloatArray, atoms: FloatArray) -> Codes:
         """Return the codes ``(n, p)`` of centred samples ``x (n, d)``; raises ValueError where k exceeds min(p, d)."""
-        x, atoms = checked(x, atoms)
-        k = same_k(self.k, atoms, len(x))
-        options = (float(self.level), 0.0, self.stages)
-
-        def code(block: Block) -> Parts:
-            limit, own = (block.floor, float(self.tolerance), bool(self.non_negative)), k[block.rows]
-            return placed(
-                block,
-                own,
-                lambda out: encode_(STAGES, block.x, block.alpha, block.dictionary, own, limit, options, out),
-            )
-
-        return in_blocks(x, atoms, code)
+        return searched(STAGES, x, atoms, self, (float(self.level), 0.0, self.stages))

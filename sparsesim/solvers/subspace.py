@@ -6,24 +6,21 @@ from dataclasses import dataclass
 from typing import final
 
 from sparsesim._arrays import Codes, FloatArray, check_int, check_real
-from sparsesim.kernels.support import EXCHANGE, encode_
-from sparsesim.solvers.pursuit import Block, Parts, checked, in_blocks, placed, same_k
+from sparsesim.kernels.support import EXCHANGE
+from sparsesim.solvers.supports import searched
 
 
 def _exchange(
-    x: FloatArray, atoms: FloatArray, config: SubspacePursuit | CoSaMP, extra: int, *, project: bool
+    x: FloatArray,
+    atoms: FloatArray,
+    config: SubspacePursuit | CoSaMP,
+    start: Codes | None,
+    extra: int,
+    *,
+    project: bool,
 ) -> Codes:
-    x, atoms = checked(x, atoms)
-    k = same_k(config.k, atoms, len(x))
     options = (float(min(extra, len(atoms))), float(project), config.max_iter)
-
-    def code(block: Block) -> Parts:
-        limit, own = (block.floor, float(config.tolerance), bool(config.non_negative)), k[block.rows]
-        return placed(
-            block, own, lambda out: encode_(EXCHANGE, block.x, block.alpha, block.dictionary, own, limit, options, out)
-        )
-
-    return in_blocks(x, atoms, code)
+    return searched(EXCHANGE, x, atoms, config, options, start)
 
 
 def _check(config: SubspacePursuit | CoSaMP) -> None:
@@ -66,7 +63,20 @@ class SubspacePursuit:
 
     def encode(self, x: FloatArray, atoms: FloatArray) -> Codes:
         """Return the codes ``(n, p)`` of centred samples ``x (n, d)``; raises ValueError where k exceeds min(p, d)."""
-        return _exchange(x, atoms, self, self.k, project=True)
+        return self.encode_from(x, atoms, None)
+
+    def encode_from(self, x: FloatArray, atoms: FloatArray, start: Codes | None) -> Codes:
+        """Return codes ``(n, p)`` that fit no worse than least squares on the atoms of ``start (n, p)``.
+
+        Of ``start`` the k largest codes of a row count (the positive ones, if ``non_negative``). Another start may end
+        at another support.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As by `encode`, or if ``start`` is not finite codes ``(n, p)``.
+        """
+        return _exchange(x, atoms, self, start, self.k, project=True)
 
 
 @final
@@ -103,4 +113,17 @@ class CoSaMP:
 
     def encode(self, x: FloatArray, atoms: FloatArray) -> Codes:
         """Return the codes ``(n, p)`` of centred samples ``x (n, d)``; raises ValueError where k exceeds min(p, d)."""
-        return _exchange(x, atoms, self, 2 * self.k, project=False)
+        return self.encode_from(x, atoms, None)
+
+    def encode_from(self, x: FloatArray, atoms: FloatArray, start: Codes | None) -> Codes:
+        """Return codes ``(n, p)`` that fit no worse than least squares on the atoms of ``start (n, p)``.
+
+        Of ``start`` the k largest codes of a row count (the positive ones, if ``non_negative``). Another start may end
+        at another support.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As by `encode`, or if ``start`` is not finite codes ``(n, p)``.
+        """
+        return _exchange(x, atoms, self, start, 2 * self.k, project=False)

@@ -11,7 +11,9 @@ from sparsesim._arrays import Codes, FloatArray, check_int, check_real
 from sparsesim.kernels.gradient import hard_thresholding_, strongest_
 from sparsesim.kernels.support import FIXED, HARD, encode_
 from sparsesim.solvers.blocks import scaled_penalty
-from sparsesim.solvers.pursuit import Block, Parts, checked, checked_start, in_blocks, placed, same_k
+from sparsesim.solvers.pursuit import Block, Parts, checked, in_blocks, placed, same_k
+from sparsesim.solvers.start import begun, part
+from sparsesim.solvers.supports import searched
 
 
 def _refitted(block: Block, parts: Parts, non_negative: bool) -> Parts:
@@ -25,7 +27,7 @@ def _refitted(block: Block, parts: Parts, non_negative: bool) -> Parts:
         block,
         size,
         lambda out: encode_(FIXED, block.x, block.alpha, block.dictionary, size, limit, options, out),
-        held=indices,
+        held=(indptr, indices),
     )
 
 
@@ -110,27 +112,6 @@ class CorrelationThreshold:
         return in_blocks(x, atoms, code)
 
 
-def _largest(codes: Codes, k: int, non_negative: bool) -> Codes:
-    """Return the k largest of each row of canonical codes ``(n, p)``, the lowest index first among equals."""
-    rows = np.repeat(np.arange(codes.shape[0]), np.diff(codes.indptr))
-    score = codes.data if non_negative else np.abs(codes.data)
-    order = np.lexsort((codes.indices, -score, rows))
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order)) - codes.indptr[rows[order]]
-    kept = (place < k) & (score > 0)
-    limits = np.concatenate([[0], np.cumsum(np.bincount(rows[kept], minlength=codes.shape[0]))])
-    return Codes((codes.data[kept], codes.indices[kept], limits), shape=codes.shape)
-
-
-def _part(codes: Codes | None, block: Block) -> Parts:
-    """Return limits, atoms and values of the block's rows in its units, none where there are no codes."""
-    if codes is None:
-        return np.zeros(len(block.x) + 1, np.int64), np.empty(0, np.int64), np.empty(0)
-    part = codes[block.rows]
-    values = part.data / np.repeat(block.scale[:, 0], np.diff(part.indptr))
-    return part.indptr.astype(np.int64), part.indices.astype(np.int64), values
-
-
 @final
 @dataclass(frozen=True)
 class IterativeHardThresholding:
@@ -190,10 +171,10 @@ class IterativeHardThresholding:
         x, atoms = checked(x, atoms)
         k = same_k(self.k, atoms, len(x))
         options = (0.0 if self.step is None else float(self.step), self.max_iter, float(self.precision))
-        begin = None if start is None else _largest(checked_start(start, x, atoms), self.k, bool(self.non_negative))
+        begin = begun(start, x, atoms, self.k, bool(self.non_negative))
 
         def code(block: Block) -> Parts:
-            limit, given = (block.floor, float(self.tolerance), bool(self.non_negative)), _part(begin, block)
+            limit, given = (block.floor, float(self.tolerance), bool(self.non_negative)), part(begin, block)
             return placed(
                 block,
                 k[block.rows],
@@ -242,14 +223,17 @@ class HardThresholdingPursuit:
 
     def encode(self, x: FloatArray, atoms: FloatArray) -> Codes:
         """Return the codes ``(n, p)`` of centred samples ``x (n, d)``; raises ValueError where k exceeds min(p, d)."""
-        x, atoms = checked(x, atoms)
-        k = same_k(self.k, atoms, len(x))
-        options = (float(self.step), 0.0, self.max_iter)
+        return self.encode_from(x, atoms, None)
 
-        def code(block: Block) -> Parts:
-            limit, own = (block.floor, float(self.tolerance), bool(self.non_negative)), k[block.rows]
-            return placed(
-                block, own, lambda out: encode_(HARD, block.x, block.alpha, block.dictionary, own, limit, options, out)
-            )
+    def encode_from(self, x: FloatArray, atoms: FloatArray, start: Codes | None) -> Codes:
+        """Return codes ``(n, p)`` reached from least squares on the atoms of ``start (n, p)`` instead of from zero.
 
-        return in_blocks(x, atoms, code)
+        There are many supports that are their own successors: another start may end at another. Of ``start`` the k
+        largest codes of a row count (the positive ones, if ``non_negative``).
+
+        Raises
+        ------
+        ValueError, TypeError
+            As by `encode`, or if ``start`` is not finite codes ``(n, p)``.
+        """
+        return searched(HARD, x, atoms, self, (float(self.step), 0.0, self.max_iter), start)

@@ -10,8 +10,11 @@ from slow_encoders import random_problem
 
 from sparsesim._arrays import Codes
 from sparsesim.solvers.convex import Lasso, duality_gap
+from sparsesim.solvers.group_lasso import GroupLasso, TreeLasso
+from sparsesim.solvers.least_squares import least_squares_on_support
 from sparsesim.solvers.proximal_gradient import FISTA
-from sparsesim.solvers.thresholding import IterativeHardThresholding
+from sparsesim.solvers.subspace import CoSaMP, SubspacePursuit
+from sparsesim.solvers.thresholding import HardThresholdingPursuit, IterativeHardThresholding
 
 PENALTY = 0.1
 CONVEX = [FISTA, Lasso]
@@ -118,14 +121,74 @@ def test_hard_thresholding_never_ends_above_its_start_and_stays_at_its_end(non_n
         np.testing.assert_allclose(more.toarray(), codes.toarray(), atol=1e-9)
 
 
-@pytest.mark.parametrize("encoder", [FISTA(PENALTY), Lasso(PENALTY), IterativeHardThresholding(3)])
+SUPPORTS = [SubspacePursuit(3), CoSaMP(3), HardThresholdingPursuit(3, 0.3)]
+PAIRS = GroupLasso(PENALTY, tuple(i // 2 for i in range(24)), tolerance=1e-8)
+
+
+def cut(start, non_negative):
+    """Return the three largest codes of each row of ``start``."""
+    kept = np.maximum(start.toarray(), 0) if non_negative else start.toarray()
+    np.put_along_axis(kept, np.argsort(-np.abs(kept), axis=1, kind="stable")[:, 3:], 0, axis=1)
+    return Codes(kept)
+
+
+@pytest.mark.parametrize("encoder", SUPPORTS)
+def test_a_search_for_a_support_goes_on_from_a_given_one(encoder):
+    x, atoms = world(8)
+    cold = encoder.encode(x, atoms)
+    assert np.array_equal(encoder.encode_from(x, atoms, Codes((30, 24))).toarray(), cold.toarray())
+    brief = dataclasses.replace(encoder, max_iter=1)
+    again = brief.encode_from(x, atoms, cold)
+    assert np.all(error(x, atoms, again) <= error(x, atoms, cold) + 1e-12)
+    if not isinstance(encoder, CoSaMP):  # which ended by the residual of a cut, and goes on by that of least squares
+        np.testing.assert_allclose(again.toarray(), cold.toarray(), atol=1e-12)
+    assert not np.allclose(brief.encode(x, atoms).toarray(), cold.toarray(), atol=1e-3)  # one step is not enough
+    for start in starts(x, atoms):
+        codes = encoder.encode_from(x, atoms, start)
+        assert np.diff(codes.indptr).max() <= 3
+        again = least_squares_on_support(x, atoms, codes)
+        np.testing.assert_allclose(again.toarray(), codes.toarray(), atol=1e-10)
+        if not isinstance(encoder, HardThresholdingPursuit):  # which may leave a better support for its successor
+            begun = least_squares_on_support(x, atoms, cut(start, False))
+            assert np.all(error(x, atoms, codes) <= error(x, atoms, begun) + 1e-12)
+
+
+def test_a_search_from_the_planted_support_stays_there():
+    rng = np.random.default_rng(3)
+    _, atoms = world(9)
+    rows = np.repeat(np.arange(30), 3)
+    columns = np.concatenate([rng.choice(24, 3, replace=False) for _ in range(30)])
+    truth = Codes((rng.uniform(0.5, 1.5, 90), (rows, columns)), shape=(30, 24))
+    for encoder in SUPPORTS:
+        one = dataclasses.replace(encoder, non_negative=True, max_iter=1)
+        np.testing.assert_allclose(one.encode_from(truth @ atoms, atoms, truth).toarray(), truth.toarray(), atol=1e-9)
+
+
+@pytest.mark.parametrize("non_negative", [False, True])
+def test_group_lassos_end_at_the_certified_minimum_from_every_start(non_negative):
+    x, atoms = world(10)
+    nested = (tuple(range(24)), *(tuple(range(i, i + 4)) for i in range(0, 24, 4)))
+    trees = (dataclasses.replace(PAIRS, non_negative=non_negative).tree, TreeLasso(PENALTY, nested, (), non_negative))
+    for tree in trees:
+        encoder = dataclasses.replace(tree, tolerance=1e-9)
+        cold = encoder.encode(x, atoms)
+        for start in starts(x, atoms):
+            codes = encoder.encode_from(x, atoms, start)
+            assert encoder.duality_gap(x, atoms, codes).max() <= 1.1e-9  # its own rounding
+            np.testing.assert_allclose(codes.toarray(), cold.toarray(), atol=1e-3)  # a gap of 1e-9 of the energy
+        brief = dataclasses.replace(encoder, max_iterations=1)
+        assert brief.duality_gap(x, atoms, brief.encode_from(x, atoms, cold)).max() <= 1.1e-9
+        assert brief.duality_gap(x, atoms, brief.encode(x, atoms)).max() > 1e-3
+
+
+@pytest.mark.parametrize("encoder", [FISTA(PENALTY), Lasso(PENALTY), IterativeHardThresholding(3), PAIRS, *SUPPORTS])
 def test_rows_are_alone_and_bad_starts_are_refused(encoder):
     x, atoms = world(7, n=9)
     start = starts(x, atoms)[2]
     codes = encoder.encode_from(x, atoms, start).toarray()
     alone = [encoder.encode_from(x[[i]], atoms, start[[i]]).toarray()[0] for i in range(9)]
     assert np.array_equal(np.stack(alone), codes)
-    far = encoder if isinstance(encoder, IterativeHardThresholding) else dataclasses.replace(encoder, penalty=1e99)
+    far = dataclasses.replace(encoder, penalty=1e99) if hasattr(encoder, "penalty") else encoder
     scaled = far.encode_from(x * (1e100), atoms, start * 1e100).toarray() / 1e100
     np.testing.assert_allclose(scaled, codes, atol=1e-3 if far is not encoder else 1e-9)  # gaps of 1e-6
     with pytest.raises(ValueError, match="start must be codes"):

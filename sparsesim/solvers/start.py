@@ -1,0 +1,53 @@
+"""Codes to start from: checked, cut to what a pursuit may hold, and handed out a block at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sparsesim._arrays import Codes, FloatArray, IntArray
+from sparsesim.solvers.pursuit import Block
+
+
+def checked_start(start: Codes, x: FloatArray, atoms: FloatArray) -> Codes:
+    """Return ``start (n, p)`` in float64 and canonical form, without codes of zero atoms.
+
+    Raises
+    ------
+    ValueError
+        If ``start`` is not finite codes of the samples ``x (n, d)`` in ``atoms (p, d)``.
+    """
+    if start.shape != (len(x), len(atoms)):
+        raise ValueError(f"start must be codes (n, p) = {(len(x), len(atoms))}; got shape {start.shape}.")
+    begin = Codes(start, dtype=np.float64, copy=True)
+    if not np.isfinite(begin.data).all():
+        raise ValueError("start must be finite; it holds NaN or infinity. Start at other codes, or call encode.")
+    begin.sum_duplicates()
+    begin.data[np.isin(begin.indices, np.flatnonzero(np.all(atoms == 0, axis=1)))] = 0.0
+    begin.eliminate_zeros()
+    return begin
+
+
+def largest(codes: Codes, k: int, non_negative: bool) -> Codes:
+    """Return the k largest of each row of canonical codes ``(n, p)``, the lowest index first among equals."""
+    rows = np.repeat(np.arange(codes.shape[0]), np.diff(codes.indptr))
+    score = codes.data if non_negative else np.abs(codes.data)
+    order = np.lexsort((codes.indices, -score, rows))
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order)) - codes.indptr[rows[order]]
+    kept = (place < k) & (score > 0)
+    limits = np.concatenate([[0], np.cumsum(np.bincount(rows[kept], minlength=codes.shape[0]))])
+    return Codes((codes.data[kept], codes.indices[kept], limits), shape=codes.shape)
+
+
+def begun(start: Codes | None, x: FloatArray, atoms: FloatArray, k: int, non_negative: bool) -> Codes | None:
+    """Return the checked ``start (n, p)`` cut to its k largest codes of each row; None as it is."""
+    return None if start is None else largest(checked_start(start, x, atoms), k, non_negative)
+
+
+def part(codes: Codes | None, block: Block) -> tuple[IntArray, IntArray, FloatArray]:
+    """Return limits, atoms and values of the block's rows in its units, none where there are no codes."""
+    if codes is None:
+        return np.zeros(len(block.x) + 1, np.int64), np.empty(0, np.int64), np.empty(0)
+    rows = codes[block.rows]
+    values = rows.data / np.repeat(block.scale[:, 0], np.diff(rows.indptr))
+    return rows.indptr.astype(np.int64), rows.indices.astype(np.int64), values

@@ -6,7 +6,6 @@ The folder holds ``synthetic_model_config.json``, ``synthetic_model.safetensors`
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -15,12 +14,11 @@ from pathlib import Path
 from typing import Any, final
 
 import numpy as np
-import safetensors.numpy
-from safetensors import SafetensorError
 
 from sparsesim._arrays import FloatArray, check_int, unit_rows
 from sparsesim.generators.mersenne import torch_normal, torch_uniform
 from sparsesim.generators.rates import AffineZipfRates
+from sparsesim.generators.untrusted import read_arrays, read_json
 
 CONFIG_FILE, WEIGHTS_FILE, HIERARCHY_FILE = (
     "synthetic_model_config.json",
@@ -85,7 +83,7 @@ def read_folder(folder: str | os.PathLike[str]) -> Declared:
         If a file does not hold what SAELens writes, or the files contradict one another; the file is named.
     """
     path = Path(folder)
-    config, weights = _json(path / CONFIG_FILE), _weights(path / WEIGHTS_FILE)
+    config, weights = read_json(path / CONFIG_FILE), _weights(path / WEIGHTS_FILE)
     try:
         m, d, seed = config["num_features"], config["hidden_dim"], config.get("seed")
         check_int("num_features", m, 1)
@@ -105,26 +103,8 @@ def read_folder(folder: str | os.PathLike[str]) -> Declared:
     return Declared(atoms, bias, declared, drawn, factor, hierarchy, compensated, mean, std)
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path.name} is not JSON ({error}).") from error
-    if not isinstance(document, dict):
-        raise ValueError(f"{path.name} must hold an object; got {type(document).__name__}.")
-    return document
-
-
 def _weights(path: Path) -> dict[str, FloatArray]:
-    try:
-        stored = safetensors.numpy.load(path.read_bytes())
-    except (SafetensorError, TypeError, KeyError) as error:  # the last two for types that numpy does not have
-        raise ValueError(f"{path.name} cannot be read as safetensors of numpy's types ({error!r}).") from error
-    arrays: dict[str, FloatArray] = {name: np.asarray(array, dtype=np.float64) for name, array in stored.items()}
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise ValueError(f"{path.name} holds NaN or infinity in {name}.")
-    return arrays
+    return {name: np.asarray(array, dtype=np.float64) for name, array in read_arrays(path).items()}
 
 
 def _shaped(weights: dict[str, FloatArray], name: str, shape: tuple[int, ...]) -> FloatArray:
@@ -215,7 +195,7 @@ def _hierarchy(path: Path, m: int, expected: bool) -> Hierarchy | None:
             raise ValueError(f"{CONFIG_FILE} declares a hierarchy, but there is no {HIERARCHY_FILE}.")
         return None
     try:
-        return _forest(_json(path)["roots"], m)
+        return _forest(read_json(path)["roots"], m)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{HIERARCHY_FILE} is not a hierarchy that can be read: {error}") from error
 

@@ -1,4 +1,4 @@
-"""Checks that a solver of yours can be put through: the conformance list that every solver of the package passes."""
+"""Checks for solvers of your own: what every solver promises, and claims decided over as many seeds as it takes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,21 @@ from typing import TYPE_CHECKING
 from sparsesim._lazy import lazy
 
 if TYPE_CHECKING:
+    from sparsesim.testing.assertions import Finding as Finding
+    from sparsesim.testing.assertions import Refuted as Refuted
+    from sparsesim.testing.assertions import Undecided as Undecided
+    from sparsesim.testing.assertions import assert_no_worse_than as assert_no_worse_than
+    from sparsesim.testing.assertions import assert_recovers as assert_recovers
     from sparsesim.testing.conformance import CHECKS as CHECKS
     from sparsesim.testing.conformance import check_solver as check_solver
+    from sparsesim.testing.sequential import Decision as Decision
+    from sparsesim.testing.sequential import ProportionTest as ProportionTest
 
-__getattr__, __dir__ = lazy(__name__, {"conformance": ("CHECKS", "check_solver")})
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "assertions": ("Finding", "Refuted", "Undecided", "assert_no_worse_than", "assert_recovers"),
+        "conformance": ("CHECKS", "check_solver"),
+        "sequential": ("Decision", "ProportionTest"),
+    },
+)

@@ -59,7 +59,7 @@ def test_no_error_is_likelier_than_stated_over_all_looks(fraction, confidence):
 
 
 def test_looking_after_every_trial_with_fixed_size_bounds_would_break_the_error():
-    """The test above can fail: exact bounds at 0.95, looked at after each of 500 trials, err in 0.22 and 0.26 of cases."""
+    """The test above can fail: exact bounds at 0.95, looked at after each of 500 trials, err in 0.22 and 0.26."""
     most, fraction = 500, 0.9
     n, s = np.arange(most + 1)[:, None], np.arange(most + 1)[None, :]
     # P(S >= s) <= alpha supports, P(S <= s) <= alpha refutes: what the bounds of Clopper and Pearson say, inverted.

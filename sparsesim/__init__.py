@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from sparsesim import solvers as solvers
     from sparsesim import study as study
     from sparsesim import testing as testing
-    from sparsesim import validate as validate
     from sparsesim._identity import Role as Role
     from sparsesim._identity import key as key
     from sparsesim._identity import stream as stream
     from sparsesim.validate import worlds as worlds
     from sparsesim.validate.adapter import adapt as adapt
     from sparsesim.validate.scorecard import evaluate as evaluate
+    from sparsesim.validate.validation import validate as validate  # the package, which is called as this function
 
 __version__ = "0.1.0"
 

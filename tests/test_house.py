@@ -42,7 +42,12 @@ MAY_IMPORT = {
 }
 # Outside packages that only some places may import.
 FENCED = {
-    "torch": ("sparsesim.solvers.neural", "sparsesim.generators.device", "studies.speed"),
+    "torch": (
+        "sparsesim.solvers.neural",
+        "sparsesim.generators.device",
+        "sparsesim.validate.training",
+        "studies.speed",
+    ),
     "numba": ("sparsesim.kernels", "studies.speed"),
     "matplotlib": ("sparsesim.report", "paper_figures"),
     "sklearn": ("sparsesim.solvers.baselines", "studies.speed"),

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from sparsesim.study.interval import mean_interval as mean_interval
     from sparsesim.study.interval import paired_interval as paired_interval
     from sparsesim.study.interval import seeds_needed as seeds_needed
+    from sparsesim.study.power import detectable_difference as detectable_difference
+    from sparsesim.study.power import holm as holm
+    from sparsesim.study.power import paired_p_value as paired_p_value
+    from sparsesim.study.power import paired_power as paired_power
     from sparsesim.study.provenance import code_digest as code_digest
     from sparsesim.study.run import StudyFailedError as StudyFailedError
     from sparsesim.study.run import progress as progress
@@ -53,6 +57,7 @@ __getattr__, __dir__ = lazy(
         ),
         "engine": ("Engine", "Inline", "Local", "make_engine"),
         "interval": ("Interval", "mean_interval", "paired_interval", "seeds_needed"),
+        "power": ("detectable_difference", "holm", "paired_p_value", "paired_power"),
         "provenance": ("code_digest",),
         "run": ("StudyFailedError", "progress", "study_keys"),
         "store": ("Store", "StoreConflictError"),

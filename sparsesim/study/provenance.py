@@ -72,9 +72,14 @@ def code_digest() -> str:
 
     It is part of every row's key, so that a row computed by other code is never reused.
     """
+    return text_digest(sorted({path for pattern in _DECISIVE for path in _PACKAGE.glob(pattern)}), _PACKAGE)
+
+
+def text_digest(paths: Iterable[Path], root: Path) -> str:
+    """Return the SHA-256 of the syntax trees of Python files, in order; comments and docstrings do not count."""
     digest = hashlib.sha256()
-    for path in sorted({path for pattern in _DECISIVE for path in _PACKAGE.glob(pattern)}):
-        digest.update(f"{path.relative_to(_PACKAGE).as_posix()}\n{_bare(path.read_text('utf-8'))}\n".encode())
+    for path in paths:
+        digest.update(f"{path.relative_to(root).as_posix()}\n{_bare(path.read_text('utf-8'))}\n".encode())
     return digest.hexdigest()
 
 

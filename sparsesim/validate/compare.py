@@ -1,0 +1,176 @@
+"""The subject against references: curves read at the subject's own L0, paired over seeds, corrected for their number.
+
+For every seed the difference is the mean over the subject's points of ``subject - reference curve at that L0``; the
+curve is linear in log L0 between the points of the reference's grid. The interval over seeds is Student's, at the
+confidence 1 - (1 - c) / C for C comparisons, so that all hold together with confidence c (Bonferroni).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, final
+
+import numpy as np
+
+from sparsesim._arrays import FloatArray
+from sparsesim.study.interval import Interval, mean_interval, seeds_needed
+from sparsesim.study.power import detectable_difference, holm, paired_p_value
+from sparsesim.validate.result import Comparison, Outcome, Standing
+
+Row: TypeAlias = Mapping[str, Any]
+SUBJECT = "subject"
+INSIDE = 1.1  # factor of L0 by which a point may lie outside of a grid before it is said to
+NO_INTERVAL = Interval(float("nan"), float("nan"), float("nan"), 0)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The rows of a validation by world, solver and seed."""
+
+    by: Mapping[tuple[str, str], Mapping[int, Sequence[Row]]]
+
+    @classmethod
+    def of(cls, rows: Iterable[Row]) -> Rows:
+        """Return ``rows`` in their order, by world, solver and seed."""
+        found: dict[tuple[str, str], dict[int, list[Row]]] = defaultdict(lambda: defaultdict(list))
+        for row in rows:
+            found[row["world"], row["solver"]][int(row["seed"])].append(row)
+        return cls(found)
+
+    def points(self, world: str, solver: str, seed: int, metric: str) -> FloatArray:
+        """Return L0 and ``metric`` of each row with a finite value, ``(points, 2)``, by ascending L0."""
+        rows = self.by.get((world, solver), {}).get(seed, [])
+        pairs = sorted((float(row["l0"]), float(row[metric])) for row in rows)
+        kept = [pair for pair in pairs if math.isfinite(pair[1]) and pair[0] > 0]
+        return np.array(kept, dtype=np.float64).reshape(-1, 2)
+
+    def seeds(self, world: str, solver: str) -> list[int]:
+        """Return the seeds that ``solver`` has rows of in ``world``, ascending."""
+        return sorted(self.by.get((world, solver), {}))
+
+    def means(self, world: str, solver: str, metric: str) -> list[float]:
+        """Return the mean of ``metric`` over the rows of each seed, where it is finite."""
+        found = [self.points(world, solver, seed, metric) for seed in self.seeds(world, solver)]
+        return [float(one[:, 1].mean()) for one in found if len(one)]
+
+
+def read_curve(curve: FloatArray, l0: FloatArray) -> tuple[FloatArray, bool]:
+    """Return the values of ``curve (points, 2)`` at ``l0 (q,)``, and whether all of these lie on its grid.
+
+    Linear in log L0; outside of the grid the nearest end is taken.
+    """
+    low, high = curve[0, 0], curve[-1, 0]
+    inside = bool(((l0 >= low / INSIDE) & (l0 <= high * INSIDE)).all())
+    return np.interp(np.log(l0), np.log(curve[:, 0]), curve[:, 1]), inside
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Differences:
+    """Paired differences of one comparison, one a seed, in the order of the seeds."""
+
+    world: str
+    reference: str
+    metric: str
+    values: tuple[float, ...]
+    l0: float
+    inside: bool
+
+
+def paired_differences(rows: Rows, world: str, reference: str, metric: str) -> Differences | None:
+    """Return subject minus ``reference`` by ``metric`` over the seeds that both have; None with fewer than two."""
+    values, sizes, inside = [], [], True
+    for seed in rows.seeds(world, SUBJECT):
+        own, curve = (rows.points(world, name, seed, metric) for name in (SUBJECT, reference))
+        if len(own) and len(curve):
+            read, on_grid = read_curve(curve, own[:, 0])
+            values.append(float((own[:, 1] - read).mean()))
+            sizes.append(float(own[:, 0].mean()))
+            inside = inside and on_grid
+    if len(values) < 2:
+        return None
+    return Differences(world, reference, metric, tuple(values), float(np.mean(sizes)), inside)
+
+
+def outcome(interval: Interval, margin: float) -> Outcome:
+    """Return what a simultaneous interval of a difference says.
+
+    SAME where all of it lies within the margin, even if it leaves out zero: a difference that small is none that
+    matters. Else BETTER or WORSE where it leaves out zero. Else UNDECIDED.
+    """
+    if -margin <= interval.low and interval.high <= margin:
+        return Outcome.SAME
+    if interval.low > 0:
+        return Outcome.BETTER
+    return Outcome.WORSE if interval.high < 0 else Outcome.UNDECIDED
+
+
+def decide(differences: Sequence[Differences], margin: float, confidence: float = 0.95) -> tuple[Comparison, ...]:
+    """Return the comparisons with intervals and p-values corrected for their number."""
+    if not differences:
+        return ()
+    count, alpha = len(differences), 1.0 - confidence
+    p_values = [paired_p_value(one.values) for one in differences]
+    adjusted = holm(p_values)
+    found = []
+    for one, p_value, corrected in zip(differences, p_values, adjusted, strict=True):
+        interval = mean_interval(one.values, 1.0 - alpha / count)
+        spread = float(np.std(one.values, ddof=1))
+        seen = detectable_difference(spread, len(one.values), alpha=alpha, comparisons=count)
+        found.append(
+            Comparison(
+                one.world,
+                one.reference,
+                one.metric,
+                interval,
+                p_value,
+                float(corrected),
+                seen,
+                outcome(interval, margin),
+                one.l0,
+                one.inside,
+            )
+        )
+    return tuple(found)
+
+
+def more_seeds(comparisons: Iterable[Comparison], margin: float, least: int, most: int) -> dict[str, int]:
+    """Return the number of seeds each world needs for half-widths of at most ``margin``, between least and most.
+
+    Only the width decides, never the mean: a rule that looked at the mean would stop at a lucky one.
+    """
+    needed: dict[str, int] = {}
+    for one in comparisons:
+        wanted = seeds_needed(one.difference, margin, most)
+        needed[one.world] = min(most, max(least, needed.get(one.world, 0), wanted))
+    return needed
+
+
+def standings(rows: Rows, worlds: Sequence[str], metrics: Sequence[str]) -> tuple[Standing, ...]:
+    """Return each metric of the subject in each world beside floor, oracle and genie; undefined ones are left out."""
+    found = []
+    for world in worlds:
+        for metric in metrics:
+            score = rows.means(world, SUBJECT, metric)
+            if score:
+                floor, oracle = (_interval(_read_at_subject(rows, world, name, metric)) for name in ("floor", "oracle"))
+                genie = _interval(rows.means(world, "genie", metric))
+                found.append(Standing(world, metric, mean_interval(score), floor, oracle, genie))
+    return tuple(found)
+
+
+def _read_at_subject(rows: Rows, world: str, bound: str, metric: str) -> list[float]:
+    values = []
+    for seed in rows.seeds(world, SUBJECT):
+        own, curve = rows.points(world, SUBJECT, seed, "l0"), rows.points(world, bound, seed, metric)
+        if len(own) and len(curve):
+            values.append(float(read_curve(curve, own[:, 0])[0].mean()))
+    return values
+
+
+def _interval(values: Sequence[float]) -> Interval:
+    return mean_interval(values) if values else NO_INTERVAL

@@ -1,0 +1,237 @@
+"""When two pieces of somebody's code are the same: a digest of everything they can be seen to compute with.
+
+A wrong miss costs a rerun, a wrong hit is a wrong result. So the digest covers bytecode, closures, defaults, the
+globals that the code names, and the classes and functions among them, through all modules that are not installed
+packages; of these the version counts. Where something cannot be followed there is no digest, and the reason is given.
+"""
+
+from __future__ import annotations
+
+import dis
+import enum
+import functools
+import hashlib
+import importlib
+import re
+import struct
+import sys
+import sysconfig
+import types
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparsesim.study.provenance import code_digest, text_digest
+
+# What code reads by these names is no part of it, and may change behind it.
+_READS = re.compile(
+    "open|eval|exec|input|environ|getenv|read_text|read_bytes|fromfile|loadtxt|genfromtxt|memmap|load|load_file|"
+    "from_pretrained|urlopen|time|perf_counter|monotonic|urandom"
+)
+_PLAIN = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis), range, slice)
+_NOT_CODE = re.compile(
+    "__(dict|weakref|doc|module|qualname|firstlineno|static_attributes|annotations|annotate|annotate_func|"
+    "annotations_cache|abstractmethods|orig_bases|parameters)__|_abc_impl"
+)
+
+
+class UnknownCodeError(ValueError):
+    """Some of the code cannot be followed, so that nobody can say whether it is still the same."""
+
+
+def identity(*things: object) -> str:
+    """Return a SHA-256 (hex) that is equal only where ``things`` and all that they are seen to use are equal.
+
+    Files, environment variables and the network are not seen: code that names a way to read them has no identity.
+
+    Raises
+    ------
+    UnknownCodeError
+        If something they use cannot be followed; the message says what.
+    """
+    digest = hashlib.sha256(f"{sys.version}\n{validation_digest()}\n".encode())
+    walk = _Walk()
+    for thing in things:
+        for word in walk.words(thing):
+            data = word.encode()
+            digest.update(struct.pack("<q", len(data)) + data)
+    return digest.hexdigest()
+
+
+@functools.cache
+def validation_digest() -> str:
+    """Return the digest of the code by which outside models are trained and probed, and of what it rests on."""
+    here = Path(__file__).parent
+    return hashlib.sha256(f"{code_digest()}\n{text_digest(sorted(here.glob('*.py')), here)}".encode()).hexdigest()
+
+
+class _Walk:
+    """Yields words for what it is shown, each object once; a later meeting yields the number of the first."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, int] = {}
+        self._kept: list[object] = []  # lest an id be used twice
+
+    def words(self, thing: Any) -> Iterator[str]:
+        if isinstance(thing, _PLAIN) and type(thing) in _PLAIN:
+            yield f"{type(thing).__name__} {thing!r}"
+            return
+        if id(thing) in self._seen:
+            yield f"again {self._seen[id(thing)]}"
+            return
+        self._seen[id(thing)] = len(self._seen)
+        self._kept.append(thing)
+        yield from self._rule(thing)(thing)
+
+    def _rule(self, thing: Any) -> Callable[[Any], Iterator[str]]:
+        rules: list[tuple[type | tuple[type, ...], Callable[[Any], Iterator[str]]]] = [
+            (types.FunctionType, self._function),
+            (types.MethodType, lambda method: self._all("method", method.__self__, method.__func__)),
+            (types.CodeType, self._code),
+            (types.ModuleType, self._module),
+            (type, self._class),
+            ((types.BuiltinFunctionType, types.WrapperDescriptorType, types.MethodDescriptorType), self._builtin),
+            ((staticmethod, classmethod), lambda one: self._all(type(one).__name__, one.__func__)),
+            (property, lambda one: self._all("property", one.fget, one.fset, one.fdel)),
+            (functools.partial, lambda one: self._all("partial", one.func, one.args, one.keywords)),
+            (enum.Enum, lambda one: self._all("enum", type(one), one.name)),
+            ((tuple, list), lambda one: self._all(type(one).__name__, *one)),
+            (dict, lambda one: self._all("dict", *(part for pair in one.items() for part in pair))),
+            ((set, frozenset), self._set),
+            (np.ndarray, self._array),
+        ]
+        for kinds, rule in rules:
+            if isinstance(thing, kinds):
+                exact = not isinstance(thing, tuple | list | dict | set | frozenset | np.ndarray)
+                return rule if exact or type(thing).__module__ in ("builtins", "numpy") else self._object
+        return self._object
+
+    def _all(self, name: str, *parts: Any) -> Iterator[str]:
+        yield f"{name} {len(parts)}"
+        for part in parts:
+            yield from self.words(part)
+
+    def _set(self, things: Any) -> Iterator[str]:
+        yield from self._all("set", *sorted(things, key=repr))
+
+    def _array(self, array: Any) -> Iterator[str]:
+        if array.dtype.hasobject:
+            raise UnknownCodeError(f"an array of objects, {array.dtype}, cannot be followed")
+        values = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+        yield f"array {array.dtype.str} {array.shape} {values}"
+
+    def _builtin(self, function: Any) -> Iterator[str]:
+        owner = getattr(function, "__self__", None)
+        yield f"builtin {getattr(function, '__qualname__', function)}"
+        if owner is not None and not isinstance(owner, types.ModuleType):
+            yield from self.words(owner)
+
+    def _function(self, function: types.FunctionType) -> Iterator[str]:
+        installed = _installed(function.__module__)
+        if installed and "<locals>" not in function.__qualname__:
+            yield f"function {function.__module__}.{function.__qualname__} {installed}"
+            return
+        yield from self._all("function", function.__code__, function.__defaults__, function.__kwdefaults__)
+        for cell in function.__closure__ or ():
+            try:
+                yield from self.words(cell.cell_contents)
+            except ValueError:  # an empty cell
+                yield "empty"
+        yield from self._globals(function.__code__, function.__globals__)
+
+    def _globals(self, code: types.CodeType, known: dict[str, Any]) -> Iterator[str]:
+        for name in code.co_names:
+            if _READS.fullmatch(name):
+                raise UnknownCodeError(f"{code.co_qualname} names {name!r}, by which it may read what is no part of it")
+            if name in known:
+                yield name
+                yield from self.words(known[name])
+        yield from self._imports(code, known)
+        for constant in code.co_consts:
+            if isinstance(constant, types.CodeType):
+                yield from self._globals(constant, known)
+
+    def _imports(self, code: types.CodeType, known: dict[str, Any]) -> Iterator[str]:
+        previous: list[Any] = []
+        for instruction in dis.get_instructions(code):
+            if instruction.opname == "IMPORT_NAME":
+                level = previous[-2].argval if len(previous) > 1 else 0
+                name = f"{'.' * level}{instruction.argval}" if isinstance(level, int) else instruction.argval
+                yield from self.words(_imported(name, known.get("__package__")))
+            previous.append(instruction)
+
+    def _code(self, code: types.CodeType) -> Iterator[str]:
+        yield f"code {code.co_code.hex()} {code.co_names} {code.co_varnames} {code.co_freevars} {code.co_flags}"
+        yield f"{code.co_argcount} {code.co_posonlyargcount} {code.co_kwonlyargcount} {code.co_exceptiontable.hex()}"
+        yield from self._all("constants", *code.co_consts)
+
+    def _class(self, kind: type) -> Iterator[str]:
+        installed = _installed(kind.__module__)
+        yield f"class {kind.__module__}.{kind.__qualname__}"
+        if installed and "<locals>" not in kind.__qualname__:
+            yield installed
+            return
+        yield from self._all("bases", *kind.__bases__)
+        for name, value in sorted(vars(kind).items()):
+            if not _NOT_CODE.fullmatch(name):
+                yield name
+                yield from self.words(value)
+
+    def _module(self, module: types.ModuleType) -> Iterator[str]:
+        installed = _installed(module.__name__)
+        yield f"module {module.__name__} {installed}"
+        if installed:
+            return
+        if not getattr(module, "__file__", None):
+            raise UnknownCodeError(f"the module {module.__name__} has no file")
+        yield hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest()
+        for name, value in sorted(vars(module).items()):
+            if not name.startswith("__"):
+                yield name
+                yield from self.words(value)
+
+    def _object(self, thing: Any) -> Iterator[str]:
+        """Yield what pickle would keep of ``thing``; what pickle cannot take apart has no identity."""
+        try:
+            parts = thing.__reduce_ex__(4)
+        except Exception as error:
+            raise UnknownCodeError(
+                f"an object of type {type(thing).__qualname__} cannot be followed: {error}"
+            ) from error
+        yield f"object {type(thing).__module__}.{type(thing).__qualname__}"
+        yield from self.words(type(thing))
+        if isinstance(parts, str):
+            yield parts
+            return
+        for part in parts:
+            yield from self.words(list(part) if hasattr(part, "__next__") else part)
+
+
+def _imported(name: str, package: str | None) -> types.ModuleType:
+    if name.lstrip(".") == "":
+        raise UnknownCodeError(f"a function imports from {name!r}, which cannot be followed")
+    try:
+        return importlib.import_module(name, package)
+    except Exception as error:
+        raise UnknownCodeError(f"a function imports {name}, which fails: {error}") from error
+
+
+@functools.cache
+def _installed(module: str | None) -> str:
+    """Return the name and version of the installed package that ``module`` is of; empty for somebody's own code."""
+    if not module or module == "__main__":
+        return ""
+    top = module.partition(".")[0]
+    if top == "sparsesim":
+        return f"sparsesim {validation_digest()}"
+    if top in sys.stdlib_module_names:
+        return f"python {sys.version}"
+    path = getattr(sys.modules.get(top), "__file__", None)
+    places = {Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib")}
+    if path is None or not any(place in Path(path).resolve().parents for place in places):
+        return ""
+    owners = metadata.packages_distributions().get(top, [])
+    return "; ".join(f"{owner} {metadata.version(owner)}" for owner in owners)

@@ -1,4 +1,4 @@
-"""Claims with computed verdicts, figures as inline SVG, and one self-contained HTML page."""
+"""Claims with computed verdicts, figures as inline SVG, and self-contained HTML pages."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from sparsesim.report.page import Card as Card
     from sparsesim.report.page import render as render
     from sparsesim.report.page import write as write
+    from sparsesim.report.validation import render_validation as render_validation
+    from sparsesim.report.validation import write_validation as write_validation
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -25,5 +27,6 @@ __getattr__, __dir__ = lazy(
         "claims": ("Above", "Below", "Claim", "Near", "Verdict"),
         "figure": ("save_figure", "style", "svg"),
         "page": ("Card", "render", "write"),
+        "validation": ("render_validation", "write_validation"),
     },
 )

@@ -101,7 +101,8 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f'<div class="scroll scores"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _provenance(values: Mapping[str, object]) -> str:
+def facts(values: Mapping[str, object]) -> str:
+    """Return names and values as a list of definitions; both are escaped."""
     return "<dl>" + "".join(f"<dt>{escape(k)}</dt><dd>{escape(str(v))}</dd>" for k, v in values.items()) + "</dl>"
 
 
@@ -114,7 +115,7 @@ def _card(card: Card) -> str:
         f"{figures}<h3>Claims</h3>{_claims(card.claims)}"
         f"<h3>Scores between floor and ceiling</h3>{_table(card.header, card.rows)}"
         f"<h3>Made again by</h3><p><code>{escape(card.command)}</code></p>"
-        f"<h3>Provenance</h3>{_provenance(card.provenance)}</section>"
+        f"<h3>Provenance</h3>{facts(card.provenance)}</section>"
     )
 
 
@@ -131,14 +132,24 @@ def _summary(cards: Sequence[Card]) -> str:
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def render(title: str, cards: Sequence[Card]) -> str:
-    """Return the page as text; everything but the SVG pictures is escaped."""
+def document(title: str, body: str, *, style: str = "", script: str = "") -> str:
+    """Return a whole page around ``body``, which is trusted; its policy forbids the browser to load anything else."""
+    policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body><main>'
-        f"<h1>{escape(title)}</h1><p>Every verdict on this page is computed from the numbers beside it. A score stands "
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}{style}</style></head>'
+        f"<body><main><h1>{escape(title)}</h1>{body}</main>{script and f'<script>{script}</script>'}</body></html>\n"
+    )
+
+
+def render(title: str, cards: Sequence[Card]) -> str:
+    """Return the page as text; everything but the SVG pictures is escaped."""
+    return document(
+        title,
+        "<p>Every verdict on this page is computed from the numbers beside it. A score stands "
         "between its floor (what random directions reach) and its ceiling (what the true atoms reach).</p>"
-        f"<section>{_summary(cards)}</section>{''.join(_card(card) for card in cards)}</main></body></html>\n"
+        f"<section>{_summary(cards)}</section>{''.join(_card(card) for card in cards)}",
     )
 
 

@@ -41,11 +41,14 @@ VALIDATION = {
     "subject": Look("subject", "#0b5d8a", "o"),
     "floor": Look("floor: random dictionary", "#8c8c8c", "x"),
     "oracle": Look("oracle: true atoms", "#00735c", "*"),
+    "genie": Look("genie: true atoms + support", "#1d2430", "d"),
 }
 
 # For a solver without a look of its own; the colour goes by its name, not by what else is drawn.
 _OTHERS = ("#56b4e9", "#e69f00", "#b8a1c9", "#4d9221", "#8a6d3b")
 _MARKERS = ("P", "X", "h", "<", ">")
+
+_SPELT = {"mcc": "MCC", "f1": "F1", "l0": "L0", "fvu": "FVU", "90": "0.9"}
 
 FLOOR = "#8c8c8c"
 CEILING = "#00735c"
@@ -58,3 +61,8 @@ def look(name: str) -> Look:
         return known[name]
     number = zlib.crc32(name.encode())
     return Look(name, _OTHERS[number % len(_OTHERS)], _MARKERS[number // 7 % len(_MARKERS)])
+
+
+def spelt(metric: str) -> str:
+    """Return the name of a metric's column as it is written in a sentence: ``support_f1`` is "support F1"."""
+    return " ".join(_SPELT.get(word, word) for word in metric.split("_"))

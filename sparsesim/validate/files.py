@@ -7,6 +7,7 @@ import enum
 import hashlib
 import json
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -16,13 +17,14 @@ from typing import Any
 import numpy as np
 
 from sparsesim._arrays import FloatArray
+from sparsesim.generators.untrusted import read_json
 from sparsesim.study.table import Table, write_whole
 from sparsesim.validate.result import Portrait, Validation
 
 FORMAT = "sparsesim-validation/1"
 FACTS, ROWS = "validation.json", "rows.csv"
-LARGEST = 1 << 28  # bytes; a validation of 9 worlds with 256 features in 256 atoms takes 5 MB
-DIGITS = 6  # of the numbers in arrays, which are drawn; everything else is kept to the last bit
+LARGEST = 1 << 28  # bytes; the rows of the full protocol take 2 MB
+_NUMBERS = re.compile(r"\[\n[-+.\deE,\s]*\]")  # a list of them goes on one line; strings hold no line ends
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -39,6 +41,7 @@ def save_validation(validation: Validation, folder: str | Path) -> Path:
     rows = validation.table.csv()
     whole = {"format": FORMAT, "rows": _digest(rows), "digest": _digest(_canonical(content)), "validation": content}
     text = json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False)
+    text = _NUMBERS.sub(lambda found: " ".join(found[0].split()), text)
     write_whole(target / ROWS, rows)
     write_whole(target / FACTS, text + "\n")
     return target
@@ -47,7 +50,7 @@ def save_validation(validation: Validation, folder: str | Path) -> Path:
 def read_validation(folder: str | Path) -> Validation:
     """Return the validation that ``folder`` holds, after checking that both of its files are as they were written.
 
-    Nothing in the files is executed. Arrays come back to six significant digits, everything else to the last bit.
+    Nothing in the files is executed, and all numbers come back to the last bit.
 
     Raises
     ------
@@ -57,14 +60,18 @@ def read_validation(folder: str | Path) -> Validation:
         If a file is damaged, too large, of another format, or not written together with the other one.
     """
     home = Path(folder)
-    whole = _parsed(home / FACTS)
-    if not isinstance(whole, dict) or whole.get("format") != FORMAT:
-        found = whole.get("format") if isinstance(whole, dict) else type(whole).__name__
-        raise ValueError(f"{home / FACTS} must be of format {FORMAT!r}; got {found!r}. {_REMEDY}")
+    for path in (home / FACTS, home / ROWS):
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path} is not there; give a folder that sparsesim validate -o FOLDER has written."
+            )
+    whole = _facts(home / FACTS)
+    if whole.get("format") != FORMAT:
+        raise ValueError(f"{home / FACTS} must be of format {FORMAT!r}; got {whole.get('format')!r}. {_REMEDY}")
     content = whole.get("validation")
     if whole.get("digest") != _digest(_canonical(content)):
         raise ValueError(f"{home / FACTS} was changed after it was written: its digest does not fit. {_REMEDY}")
-    if whole.get("rows") != _digest(_text(home / ROWS)):
+    if whole.get("rows") != _digest(_rows(home / ROWS)):
         raise ValueError(f"{home / ROWS} is not the one that was written with {FACTS}: its digest differs. {_REMEDY}")
     if not isinstance(content, dict) or "table" in content:
         raise ValueError(f"{home / FACTS} must hold a validation without its table. {_REMEDY}")
@@ -85,33 +92,23 @@ def _canonical(content: object) -> str:
     return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
 
-def _text(path: Path) -> str:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there; give a folder that sparsesim validate -o FOLDER has written.")
+def _rows(path: Path) -> str:
     if path.stat().st_size > LARGEST:
-        raise ValueError(f"{path} has {path.stat().st_size} bytes; a validation has at most {LARGEST}. {_REMEDY}")
+        raise ValueError(f"{path} has {path.stat().st_size} bytes; rows have at most {LARGEST}. {_REMEDY}")
+    return path.read_bytes().decode("utf-8", "replace")  # bytes: text mode would change line ends, and so the digest
+
+
+def _facts(path: Path) -> dict[str, Any]:
     try:
-        return path.read_bytes().decode("utf-8")  # bytes: reading as text would change line ends, and so the digest
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text: {error}. {_REMEDY}") from error
-
-
-def _parsed(path: Path) -> Any:
-    def refuse(constant: str) -> None:
-        raise ValueError(f"the bare constant {constant} is not JSON")
-
-    try:
-        return json.loads(_text(path), parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
-        if str(path) in str(error):
-            raise
-        raise ValueError(f"{path} is not JSON ({error}); it is cut off or damaged. {_REMEDY}") from error
+        return read_json(path)
+    except ValueError as error:
+        raise ValueError(f"{error} The file in {path.parent} is cut off or damaged. {_REMEDY}") from error
 
 
 def _plain(value: Any, where: str) -> Any:
     """Return ``value`` as JSON holds it: dataclasses as objects, numbers that are not finite by their names."""
     if isinstance(value, np.ndarray):
-        return _plain([_rounded(one) for one in value.tolist()], where)
+        return _plain(value.tolist(), where)
     if isinstance(value, enum.Enum | np.generic):
         return _plain(value.value if isinstance(value, enum.Enum) else value.item(), where)
     if isinstance(value, float) and not math.isfinite(value):
@@ -126,10 +123,6 @@ def _plain(value: Any, where: str) -> Any:
     if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
         return {name: _plain(one, f"{where}[{name!r}]") for name, one in value.items()}
     raise TypeError(f"{where} must be a string, a number, or a list or mapping of such; got {value!r:.80}.")
-
-
-def _rounded(value: Any) -> Any:
-    return [_rounded(one) for one in value] if isinstance(value, list) else float(f"{value:.{DIGITS}g}")
 
 
 def _built(kind: Any, value: Any, where: str) -> Any:

@@ -31,9 +31,8 @@ def test_all_fields_come_back(validation, saved):
             assert getattr(back, field.name) == getattr(validation, field.name), field.name
     for ours, theirs in zip(back.portraits, validation.portraits, strict=True):
         assert (ours.world, ours.seed) == (theirs.world, theirs.seed)
-        # Six significant digits are kept of what lies in [-1, 1].
-        np.testing.assert_allclose(ours.cosines, theirs.cosines, rtol=0.5e-5, atol=0)
-        np.testing.assert_allclose(ours.error, theirs.error, rtol=0.5e-5, atol=0)
+        for name in ("cosines", "error", "rate"):
+            np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
 
 
 def test_to_save_what_was_read_gives_the_same_bytes(saved, tmp_path):
@@ -99,7 +98,7 @@ def test_rows_of_another_validation_are_noticed(saved, tmp_path):
 
 def test_a_pickle_and_other_bytes_are_refused(saved):
     (saved / FACTS).write_bytes(b"\x80\x04\x95\x10\x00\x00\x00\x00\x00\x00\x00\x8c\x02os\x94.")
-    with pytest.raises(ValueError, match="is not UTF-8 text"):
+    with pytest.raises(ValueError, match="is not JSON"):
         read_validation(saved)
 
 
@@ -111,8 +110,25 @@ def test_deeply_nested_json_is_no_crash(saved):
 
 def test_an_oversized_file_is_not_read(saved, monkeypatch):
     monkeypatch.setattr("sparsesim.validate.files.LARGEST", 100)
-    with pytest.raises(ValueError, match="a validation has at most 100"):
+    with pytest.raises(ValueError, match="rows have at most 100"):
         read_validation(saved)
+    monkeypatch.setattr("sparsesim.generators.untrusted.MAX_JSON", 100)
+    with pytest.raises(ValueError, match=r"has at most 100\. The file in .* is cut off or damaged"):
+        read_validation(saved)
+
+
+def test_a_key_that_stands_twice_is_noticed(saved):
+    text = (saved / FACTS).read_text("utf-8").replace('"subject":', '"subject": 1, "subject":', 1)
+    (saved / FACTS).write_text(text, "utf-8")
+    with pytest.raises(ValueError, match="the key 'subject' stands in it twice"):
+        read_validation(saved)
+
+
+def test_strings_are_not_touched_by_the_layout(tmp_path):
+    odd = "[\n1,\n 2]"
+    save_validation(sample_validation(odd), tmp_path)
+    assert read_validation(tmp_path).subject == odd
+    assert len((tmp_path / FACTS).read_text("utf-8").splitlines()) < 2000
 
 
 def _edited(saved, change):

@@ -15,8 +15,9 @@ from sparsesim.study.table import Table
 class Outcome(enum.Enum):
     """What a comparison says, after correction for the number of comparisons.
 
-    SAME is a finding, not the lack of one: the whole simultaneous interval lies within the margin of the protocol.
-    UNDECIDED is the lack of one: the interval holds both zero and a difference larger than the margin.
+    SAME is a finding, not the lack of one: the whole simultaneous interval lies within the margin of the protocol,
+    even where it leaves out zero. UNDECIDED is the lack of one: the interval holds both zero and a difference larger
+    than the margin.
     """
 
     BETTER = "better"
@@ -33,8 +34,8 @@ class Comparison:
     Attributes
     ----------
     world, reference, metric : names.
-    difference : subject minus reference, turned so that positive is better for the subject; the interval is
-        simultaneous over all comparisons of the validation (Bonferroni).
+    difference : subject minus reference, mean over the subject's points, turned so that positive is better for the
+        subject; the interval is simultaneous over all comparisons of the validation (Bonferroni).
     p_value : two-sided, of the paired t test; `adjusted` is Holm's over all comparisons.
     detectable : smallest true difference found with probability 0.8 at these seeds, spread and correction.
     outcome : computed from the above.
@@ -127,6 +128,7 @@ class Validation:
     failures : one line on each cell that ended in an exception.
     command : the line that makes this again.
     provenance : what the numbers were made with.
+    margin : difference below which two scores are called the same, and half-width at which seeds suffice.
     """
 
     subject: str
@@ -141,3 +143,9 @@ class Validation:
     failures: tuple[str, ...]
     command: str
     provenance: Mapping[str, object]
+    margin: float = 0.05
+
+    def __str__(self) -> str:
+        from sparsesim.validate.verdict import in_words
+
+        return in_words(self)

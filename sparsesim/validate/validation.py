@@ -105,6 +105,7 @@ def validate(
         failures,
         _command(subject, chosen, protocol, references, seeds, start),
         _provenance(chosen, published, known, here, start),
+        chosen.margin,
     )
 
 

@@ -18,6 +18,7 @@ BELOW_STUDY = BASE | {"sparsesim.kernels", "sparsesim.generators", "sparsesim.so
 MAY_IMPORT = {
     "sparsesim._": BASE,
     "sparsesim": BASE,
+    "sparsesim.sklearn": BASE | {"sparsesim.solvers"},
     "sparsesim.kernels": {"sparsesim.kernels.sampling", "sparsesim.kernels.greedy"},
     "sparsesim.generators": BASE | {"sparsesim.kernels", "sparsesim.generators"},
     "sparsesim.solvers": BASE | {"sparsesim.kernels", "sparsesim.solvers"},
@@ -26,7 +27,7 @@ MAY_IMPORT = {
     "sparsesim.report": BASE
     | {"sparsesim.report", "sparsesim.study.interval", "sparsesim.study.table"}
     | {"sparsesim.validate.result", "sparsesim.validate.files", "sparsesim.validate.changes"},
-    "sparsesim.testing": BELOW_STUDY | {"sparsesim.study", "sparsesim.testing"},
+    "sparsesim.testing": BELOW_STUDY | {"sparsesim.study", "sparsesim.validate", "sparsesim.testing"},
     "sparsesim.validate": BELOW_STUDY | {"sparsesim.study", "sparsesim.validate"},
     "sparsesim.cli": BELOW_STUDY | {"sparsesim.study", "sparsesim.validate", "sparsesim.report", "sparsesim"},
     "sparsesim.__main__": {"sparsesim.cli"},
@@ -50,7 +51,9 @@ FENCED = {
     ),
     "numba": ("sparsesim.kernels", "studies.speed"),
     "matplotlib": ("sparsesim.report", "paper_figures"),
-    "sklearn": ("sparsesim.solvers.baselines", "studies.speed"),
+    "sklearn": ("sparsesim.solvers.baselines", "sparsesim.sklearn", "studies.speed"),
+    "hypothesis": ("sparsesim.testing",),
+    "pytest": ("sparsesim.testing",),
 }
 # Folders at the bottom take these packages from outside and no others.
 OUTSIDE = {

@@ -6,6 +6,7 @@ and noncentrality ``effect sqrt(n) / sd``.
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -65,13 +66,19 @@ def detectable_difference(sd: float, n: int, power: float = 0.8, alpha: float = 
     level = check_real("alpha", alpha, 0.0, 1.0, open_low=True) / comparisons
     if not level < check_real("power", power, 0.0, 1.0) < 1:
         raise ValueError(f"power must lie strictly between alpha / comparisons = {level:g} and 1; got {power!r}.")
+    return sd * _shift(n, float(power), level) / math.sqrt(n)
+
+
+@functools.lru_cache(maxsize=256)  # a validation asks for the same few, once a comparison
+def _shift(n: int, power: float, level: float) -> float:
+    """Return the noncentrality at which ``n`` seeds have ``power``."""
     low, high = 0.0, 1.0
     while _power(high, n, level) < power:
         low, high = high, 2 * high
     for _ in range(60):  # halves an interval of doubles to its last bits
         middle = (low + high) / 2
         low, high = (low, middle) if _power(middle, n, level) >= power else (middle, high)
-    return sd * high / math.sqrt(n)
+    return high
 
 
 def paired_p_value(differences: npt.ArrayLike) -> float:

@@ -1,4 +1,4 @@
-"""Curves are read at the subject's L0, intervals hold together, null differences are none and planted ones are found."""
+"""Curves are read at the subject's L0, intervals hold together, nulls are no differences, planted ones are found."""
 
 from __future__ import annotations
 

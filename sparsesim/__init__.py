@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sparsesim._identity import stream as stream
     from sparsesim.validate import worlds as worlds
     from sparsesim.validate.adapter import adapt as adapt
+    from sparsesim.validate.folder import load_model as load_model
     from sparsesim.validate.scorecard import evaluate as evaluate
     from sparsesim.validate.validation import validate as validate  # the package, which is called as this function
 
@@ -27,7 +28,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         "_identity": ("Role", "key", "stream"),
-        "validate": ("adapt", "evaluate", "worlds"),
+        "validate": ("adapt", "evaluate", "load_model", "worlds"),
         "generators": (),
         "metrics": (),
         "report": (),

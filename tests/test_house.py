@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "sparsesim.study": BELOW_STUDY | {"sparsesim.study", "sparsesim"},
     "sparsesim.report": BASE
     | {"sparsesim.report", "sparsesim.study.interval", "sparsesim.study.table"}
-    | {"sparsesim.validate.result", "sparsesim.validate.files", "sparsesim.validate.changes"},
+    | {"sparsesim.validate.result", "sparsesim.validate.files", "sparsesim.validate.versus"},
     "sparsesim.testing": BELOW_STUDY | {"sparsesim.study", "sparsesim.validate", "sparsesim.testing"},
     "sparsesim.validate": BELOW_STUDY | {"sparsesim.study", "sparsesim.validate"},
     "sparsesim.cli": BELOW_STUDY | {"sparsesim.study", "sparsesim.validate", "sparsesim.report", "sparsesim"},
@@ -46,6 +46,7 @@ FENCED = {
     "torch": (
         "sparsesim.solvers.neural",
         "sparsesim.generators.device",
+        "sparsesim.validate.checkpoint",
         "sparsesim.validate.training",
         "studies.speed",
     ),

@@ -103,7 +103,7 @@ def check_digest(path: Path, content: bytes) -> None:
 
 def _safetensors(path: Path, content: bytes) -> dict[str, Array]:
     try:
-        stored = deserialize(content)
+        stored = deserialize(content)  # type: ignore[no-untyped-call]
     except SafetensorError as error:
         raise ValueError(f"{path.name} cannot be read as safetensors ({error}): it is truncated or damaged.") from error
     return {name: _tensor(path, name, part) for name, part in stored}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sparsesim.validate.adapter import adapt as adapt
     from sparsesim.validate.files import read_validation as read_validation
     from sparsesim.validate.files import save_validation as save_validation
+    from sparsesim.validate.folder import load_model as load_model
     from sparsesim.validate.protocol import PROTOCOLS as PROTOCOLS
     from sparsesim.validate.protocol import Arena as Arena
     from sparsesim.validate.protocol import Protocol as Protocol
@@ -30,16 +31,19 @@ if TYPE_CHECKING:
     from sparsesim.validate.scorecard import Scorecard as Scorecard
     from sparsesim.validate.scorecard import evaluate as evaluate
     from sparsesim.validate.validation import validate as validate
+    from sparsesim.validate.versus import versus as versus
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
         "adapter": ("Adapted", "adapt"),
         "files": ("read_validation", "save_validation"),
+        "folder": ("load_model",),
         "protocol": ("PROTOCOLS", "Arena", "Protocol"),
         "result": ("Cause", "Comparison", "Outcome", "Portrait", "Standing", "Validation"),
         "scorecard": ("Score", "Scorecard", "evaluate"),
         "validation": ("validate",),
+        "versus": ("versus",),
         "worlds": (),
     },
 )

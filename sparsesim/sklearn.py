@@ -123,7 +123,7 @@ class DictionaryEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         return self.dictionary_.decode(codes)
 
     def score(self, X: Any, y: object = None) -> float:
-        """Return the share of the variance of ``X (n, d)`` about its mean that is explained; NaN where there is none."""
+        """Return the share of the variance of ``X (n, d)`` about its mean that it explains; NaN where there is none."""
         check_is_fitted(self)
         x = np.asarray(validate_data(self, X, dtype=[np.float64, np.float32], reset=False), dtype=np.float64)
         rest = np.square(x - self.dictionary_.decode(self.dictionary_.encode(x))).sum()

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from sparsesim.testing.assertions import assert_no_worse_than as assert_no_worse_than
     from sparsesim.testing.assertions import assert_recovers as assert_recovers
     from sparsesim.testing.conformance import CHECKS as CHECKS
+    from sparsesim.testing.conformance import OUTSIDE_CHECKS as OUTSIDE_CHECKS
     from sparsesim.testing.conformance import check_solver as check_solver
+    from sparsesim.testing.outside import solver_of as solver_of
+    from sparsesim.testing.parametrize import parametrize_with_checks as parametrize_with_checks
     from sparsesim.testing.sequential import Decision as Decision
     from sparsesim.testing.sequential import ProportionTest as ProportionTest
 
@@ -21,7 +24,9 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         "assertions": ("Finding", "Refuted", "Undecided", "assert_no_worse_than", "assert_recovers"),
-        "conformance": ("CHECKS", "check_solver"),
+        "conformance": ("CHECKS", "OUTSIDE_CHECKS", "check_solver"),
+        "outside": ("solver_of",),
+        "parametrize": ("parametrize_with_checks",),
         "sequential": ("Decision", "ProportionTest"),
     },
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn, final
+from typing import Any, NoReturn, final
 
 from sparsesim._arrays import check_int, check_real
 from sparsesim.generators.base import FeatureSpec
@@ -18,6 +18,7 @@ from sparsesim.solvers.base import Solver
 from sparsesim.solvers.baselines import RandomDictionary
 from sparsesim.solvers.pursuit import OrthogonalMatchingPursuit
 from sparsesim.study.cell import FitCell, OracleCell
+from sparsesim.testing.outside import as_solver
 from sparsesim.testing.reproduction import Program
 from sparsesim.testing.sequential import Decision, ProportionTest
 
@@ -87,6 +88,11 @@ class _Bench:
     def name(self) -> str:
         return self.metric.__name__
 
+    def solver(self, candidate: Any) -> Solver:
+        """Return ``candidate``; of a factory the solver with one atom for each feature and as many active."""
+        active = max(1, round(float(self.world.support.marginals().sum())))
+        return as_solver(candidate, self.world.n_features, active)
+
     def cell(self, solver: Solver, seed: int) -> FitCell:
         return FitCell(self.world, seed, N_TEST, solver, self.n_train)
 
@@ -124,7 +130,7 @@ class _Bench:
 
 
 def assert_recovers(
-    solver: Solver,
+    solver: Any,
     world: FeatureSpec,
     *,
     at_least: float = 0.95,
@@ -143,7 +149,8 @@ def assert_recovers(
 
     Parameters
     ----------
-    solver : any `Solver`.
+    solver : any `Solver`; or ``factory(seed, width, dim)`` of an outside model, which stands for `solver_of` it with
+        as many atoms as the world has features.
     world : a specification, whose directions each seed draws.
     at_least, in_fraction : of the claim.
     confidence : 1 minus the probability of a wrong decision, over all looks together.
@@ -161,7 +168,8 @@ def assert_recovers(
         If ``max_seeds`` could not support the claim even without a failure, or an argument is not what it should be.
     """
     __tracebackhide__ = True
-    bench = _bench((solver,), world, metric, n_train)
+    bench = _bench(world, metric, n_train)
+    solver = bench.solver(solver)
     check_real("at_least", at_least)
     kept: dict[int, tuple[float, Evaluation]] = {}  # of the worst seeds, so that a message needs no second fit
 
@@ -186,8 +194,8 @@ def assert_recovers(
 
 
 def assert_no_worse_than(
-    solver: Solver,
-    other: Solver,
+    solver: Any,
+    other: Any,
     world: FeatureSpec,
     *,
     margin: float,
@@ -214,7 +222,8 @@ def assert_no_worse_than(
     Dixon and Mood (1946), "The statistical sign test", here made sequential.
     """
     __tracebackhide__ = True
-    bench = _bench((solver, other), world, metric, n_train)
+    bench = _bench(world, metric, n_train)
+    solver, other = bench.solver(solver), bench.solver(other)
     check_real("margin", margin, 0.0)
     scores: list[tuple[float, float]] = []
 
@@ -233,10 +242,7 @@ def assert_no_worse_than(
     _fail(finding, [*lines, bench.again((solver, other), _worst(finding.values)[0])])
 
 
-def _bench(solvers: tuple[Solver, ...], world: FeatureSpec, metric: str | Metric, n_train: int) -> _Bench:
-    for solver in solvers:
-        if isinstance(solver, type) or not isinstance(solver, Solver):
-            raise TypeError(f"a solver has width and fit(x, *, rng), e.g. TopK(width=64, k=3); got {solver!r:.80}.")
+def _bench(world: FeatureSpec, metric: str | Metric, n_train: int) -> _Bench:
     if not isinstance(world, FeatureSpec):
         raise TypeError(f"world must be a FeatureSpec, which each seed builds anew; got {type(world).__name__}.")
     check_int("n_train", n_train, 1)

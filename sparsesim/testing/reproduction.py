@@ -14,6 +14,8 @@ from typing import Any, final
 
 import numpy as np
 
+from sparsesim.validate.outside import Outside
+
 
 @final
 @dataclass(eq=False)
@@ -62,6 +64,10 @@ class Program:
             usual = each.default_factory() if each.default_factory is not dataclasses.MISSING else each.default
             if each.init and not (type(own) is type(usual) and own == usual):
                 arguments.append(f"{each.name}={self.expression(own)}")
+        if isinstance(value, Outside):  # which keeps its code out of its fields
+            arguments += [
+                f"{name}={self.expression(part)}" for name, part in zip(("factory", "fit"), value.code, strict=True)
+            ]
         return arguments
 
     def _reference(self, value: Any) -> str:

@@ -136,6 +136,38 @@ def test_no_worse_than_is_paired():
     assert len(allowed.values) == 5
 
 
+class Axes:
+    """An outside model: the axes as atoms, or the first of them over and over."""
+
+    def __init__(self, atoms):
+        self.atoms = atoms
+
+    def encode(self, x):
+        return x @ np.linalg.pinv(self.atoms)
+
+    def decode(self, codes):
+        return codes @ self.atoms
+
+    def fit(self, x):
+        return self
+
+
+def axes(seed, width, dim):
+    return Axes(np.eye(dim)[:width])
+
+
+def one_axis(seed, width, dim):
+    return Axes(np.repeat(np.eye(dim)[:1], width, axis=0))
+
+
+def test_a_factory_of_outside_models_is_as_good_as_a_solver():
+    with pytest.raises(Refuted) as caught:
+        assert_no_worse_than(one_axis, axes, WORLD, margin=0.1, confidence=0.95, **BRIEF)
+    values = caught.value.finding.values  # mcc of one direction of four against that of four
+    first, second = map(float, run(re.search(r"Reproduce seed \d+: (.*)", str(caught.value)).group(1)).split())
+    assert first - second == min(values) < max(values) < -0.1
+
+
 def test_an_exception_of_a_fit_says_the_seed_and_how_to_see_it_again():
     @dataclass(frozen=True)
     class Local:
@@ -159,7 +191,8 @@ def test_a_world_without_a_ceiling_has_none():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"solver": RandomDictionary}, "a solver has width"),
+        ({"solver": RandomDictionary}, "not a class"),
+        ({"solver": 3}, "a solver has width"),
         ({"world": WORLD.build(np.random.default_rng(0))}, "must be a FeatureSpec"),
         ({"metric": "mmc"}, "its name in sparsesim.metrics"),
         ({"metric": "recovery"}, "its name in sparsesim.metrics"),

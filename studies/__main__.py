@@ -13,7 +13,7 @@ from sparsesim.study import Store, Study, StudyFailedError, progress, run, study
 from sparsesim.study.provenance import provenance
 from studies.tiers import Tier
 
-NAMES = ("bakeoff", "worlds", "mp_tree", "masked", "duels", "variants")
+NAMES = ("bakeoff", "worlds", "mp_tree", "masked", "duels", "variants", "transitions")
 TABLES = Path(__file__).parent / "tables"
 
 

@@ -82,10 +82,18 @@ def l1_band(m: int, delta: float, positive: bool) -> tuple[float, float]:
     There d equals the statistical dimension of the descent cone, which `descent_dimension_bounds` brackets; its upper
     bound is the Donoho-Tanner curve.
     """
-    d, sizes = round(delta * m), np.arange(1, m + 1)
-    bounds = np.array([descent_dimension_bounds(m, int(k), non_negative=positive) for k in sizes])
-    low, high = (float(np.interp(d, bounds[:, side], sizes)) / d for side in (1, 0))
-    return low, high
+    d = round(delta * m)
+
+    def crossed(side: int) -> float:
+        low, high = 1, m  # both bounds rise with k
+        while high - low > 1:
+            middle = (low + high) // 2
+            below = descent_dimension_bounds(m, middle, non_negative=positive)[side] < d
+            low, high = (middle, high) if below else (low, middle)
+        ends = [descent_dimension_bounds(m, k, non_negative=positive)[side] for k in (low, high)]
+        return float(np.interp(d, ends, [low, high])) / d
+
+    return crossed(1), crossed(0)
 
 
 def _theory(axes: Axes, positive: bool) -> None:

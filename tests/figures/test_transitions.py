@@ -75,7 +75,7 @@ def test_another_threshold_is_not_reproduced(changes, begins):
 
 
 def test_the_finite_curve_holds_the_asymptotic_one_and_closes_on_it():
-    for delta in GRIDS.deltas:
+    for delta in (0.25, 0.75):
         for positive in (False, True):
             low, high = l1_band(256, delta, positive)
             assert abs(low - float(weak_threshold(delta, non_negative=positive))) < 1 / (delta * 256)  # k is whole

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sparsesim.report.page import write as write
     from sparsesim.report.validation import render_validation as render_validation
     from sparsesim.report.validation import write_validation as write_validation
+    from sparsesim.report.validation import write_versus as write_versus
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -27,6 +28,6 @@ __getattr__, __dir__ = lazy(
         "claims": ("Above", "Below", "Claim", "Near", "Verdict"),
         "figure": ("save_figure", "style", "svg"),
         "page": ("Card", "render", "write"),
-        "validation": ("render_validation", "write_validation"),
+        "validation": ("render_validation", "write_validation", "write_versus"),
     },
 )

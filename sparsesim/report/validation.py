@@ -4,17 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from math import isnan
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sparsesim.report.dressing import SCRIPT, STYLE
 from sparsesim.report.page import document, facts
 from sparsesim.report.palette import look, spelt
 from sparsesim.report.pictures import bounded, draw_causes, draw_curves, draw_portrait, draw_standings
-from sparsesim.report.verdicts import Cell, attributes, bracket, comparisons, matrix, percent, sortable, verdict, way
+from sparsesim.report.verdicts import (
+    Cell,
+    attributes,
+    bracket,
+    chip,
+    comparisons,
+    matrix,
+    percent,
+    sortable,
+    verdict,
+    way,
+)
 from sparsesim.study.interval import Interval
 from sparsesim.study.table import write_whole
 from sparsesim.validate.files import save_validation
 from sparsesim.validate.result import Cause, Portrait, Standing, Validation
+
+if TYPE_CHECKING:
+    from sparsesim.validate.versus import Turn
 
 PAGE = "report.html"
 MARKS = {
@@ -38,10 +54,33 @@ def write_validation(validation: Validation, folder: str | Path) -> Path:
     return write_whole(save_validation(validation, folder) / PAGE, page)
 
 
+def write_versus(before: Validation, after: Validation, folder: str | Path) -> Path:
+    """Write the page, and what it is made of, of the subject of ``after`` against that of ``before``; return its path.
+
+    It is the page of `versus`, and says first which comparisons with references turned out differently.
+
+    Raises
+    ------
+    ValueError
+        If the two cannot be paired, see `sparsesim.validate.versus`.
+    """
+    from sparsesim.validate.versus import turns, versus  # here: it takes seconds to import, a page alone does not
+
+    both, turned = versus(before, after), _turned(turns(before, after))
+    title = f"{after.subject} against {before.subject}, before"
+    page = _page(both, title, [("turned", "Against the references: what turned", turned)])
+    return write_whole(save_validation(both, folder) / PAGE, page)
+
+
 def render_validation(validation: Validation) -> str:
     """Return the page as text; every name, finding and failure in it is escaped."""
+    return _page(validation, f"{validation.subject}: validation on ground truth", [])
+
+
+def _page(validation: Validation, title: str, more: Sequence[tuple[str, str, str]]) -> str:
     parts = (
         ("verdict", "Verdict", verdict(validation)),
+        *more,
         ("portraits", "The learned dictionary against the truth", _portraits(validation.portraits)),
         ("matrices", "Against the references, world by world", _matrices(validation)),
         ("comparisons", "All comparisons", _comparisons(validation)),
@@ -51,14 +90,24 @@ def render_validation(validation: Validation) -> str:
         ("provenance", "Provenance", _provenance(validation)),
     )
     shown = [part for part in parts if part[2]]
-    links = "".join(f'<a href="#{name}">{title}</a>' for name, title, _ in shown)
-    body = "".join(f'<section id="{name}"><h2>{title}</h2>{text}</section>' for name, title, text in shown)
+    links = "".join(f'<a href="#{name}">{heading}</a>' for name, heading, _ in shown)
+    body = "".join(f'<section id="{name}"><h2>{heading}</h2>{text}</section>' for name, heading, text in shown)
     head = (
         f'<p class="soft">Protocol {escape(validation.protocol)}. Every verdict is computed from the numbers beside '
         "it; intervals of comparisons hold for all of them together.</p>"
     )
-    title = f"{validation.subject}: validation on ground truth"
     return document(title, f"{head}<nav>{links}</nav>{body}", style=STYLE, script=SCRIPT)
+
+
+def _turned(turned: Sequence[Turn]) -> str:
+    """Return a table of the comparisons with references that turned out differently."""
+    header = ("before", "after", "world", "reference", "metric")
+    rows = []
+    for one in turned:
+        cells: list[Cell] = [(chip(one.before), None), (chip(one.after), None)]
+        cells += [(escape(word), None) for word in (one.world, look(one.reference).label, spelt(one.metric))]
+        rows.append((attributes(world=one.world), cells))
+    return sortable(header, rows) if rows else "<p>No comparison that both have turned out differently.</p>"
 
 
 def _figure(picture: str, caption: str, world: str) -> str:
@@ -97,8 +146,9 @@ def _matrices(validation: Validation) -> str:
     return (
         "<p>Subject minus reference at the subject's own L0, paired over seeds, so turned that positive is better for "
         f"the subject. The intervals, each at {confidence:.2%}, hold for all comparisons together. SAME: the whole "
-        "interval lies within the margin of the protocol. UNDECIDED: these seeds do not tell.</p>"
-        + "".join(matrix(found, metric) for metric in metrics)
+        f"interval lies within the margin of {validation.margin:g}. UNDECIDED: these seeds do not tell; as many as are "
+        "said would narrow the interval to the margin.</p>"
+        + "".join(matrix(found, metric, validation.margin) for metric in metrics)
     )
 
 
@@ -107,7 +157,7 @@ def _comparisons(validation: Validation) -> str:
         return ""
     return (
         "<p>Detectable is the smallest true difference that these seeds find with probability 0.8 after correction. "
-        "Click a header to sort.</p>" + comparisons(validation.comparisons)
+        "Click a header to sort.</p>" + comparisons(validation.comparisons, validation.margin)
     )
 
 
@@ -134,15 +184,13 @@ def _world(validation: Validation, world: str, number: int, references: Sequence
     if drawn:
         left = [spelt(one.metric) for one in standings if one not in drawn]
         rest = f" Not on this axis, and in the table only: {escape(', '.join(left))}." if left else ""
-        caption = f"Scores with 95% intervals over seeds; the bar runs from floor to oracle.{rest}"
+        caption = f"Scores with 95% intervals; the bar runs from floor to oracle.{rest}"
         pictures += _figure(draw_standings(drawn, f"standings-{number}"), caption, world)
     rows = validation.table.where(world=world) if "world" in validation.table.columns else validation.table
     for place, metric in enumerate(dict.fromkeys(one.metric for one in validation.comparisons)):
         if {"l0", "budget", "solver", metric} <= rows.columns.keys() and len(rows):
             picture = draw_curves(rows, metric, references, f"curves-{number}-{place}")
-            pictures += _figure(
-                picture, f"{escape(spelt(metric))} against L0, means over seeds with 95% intervals.", world
-            )
+            pictures += _figure(picture, f"{escape(spelt(metric))} against L0, means with 95% intervals.", world)
     question = escape(validation.questions.get(world, ""))
     return (
         f'<div class="world"{attributes(world=world)}><h3>{escape(world)}</h3><p class="soft">{question}</p>'
@@ -163,7 +211,7 @@ def _standings(standings: Sequence[Standing]) -> str:
 
 
 def _number(level: Interval) -> str:
-    return f"{level.mean:z.3f}".replace("-", "−")
+    return "–" if isnan(level.mean) else f"{level.mean:z.3f}".replace("-", "−")
 
 
 def _causes(validation: Validation) -> str:

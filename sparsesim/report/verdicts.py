@@ -24,17 +24,19 @@ def chip(outcome: Outcome, more: str = "") -> str:
 def bracket(level: Interval, signed: bool = False) -> str:
     """Return mean and interval as text; one seed has no interval."""
     sign = "+" if signed else ""
+    if math.isnan(level.mean):
+        return "–"
     mean = f"{level.mean:{sign}.3f}".replace("-", "−")
     if not math.isfinite(level.half_width):
         return f"{mean} [no interval]"
     return f"{mean} [{level.low:{sign}.3f}, {level.high:{sign}.3f}]".replace("-", "−")
 
 
-def needed(one: Comparison) -> str:
-    """Return how many seeds would decide an open comparison, were difference and spread as they are now."""
+def needed(one: Comparison, margin: float) -> str:
+    """Return how many seeds would narrow the interval of an open comparison to ``margin``, at the spread as it is."""
     if one.outcome is not Outcome.UNDECIDED or one.difference.n < 2:
         return ""
-    seeds = seeds_needed(one.difference, abs(one.difference.mean), most=MOST_SEEDS)
+    seeds = seeds_needed(one.difference, margin, most=MOST_SEEDS)
     return f"over {MOST_SEEDS}" if seeds >= MOST_SEEDS else str(seeds)
 
 
@@ -131,7 +133,7 @@ def _outstanding(found: Sequence[Comparison], outcome: Outcome, most: int = 3) -
     return f"<div><h3>{title}</h3><ul>{items}</ul></div>"
 
 
-def matrix(found: Sequence[Comparison], metric: str) -> str:
+def matrix(found: Sequence[Comparison], metric: str, margin: float) -> str:
     """Return references by worlds for one metric: outcome, difference with interval, seeds needed where open."""
     worlds = list(dict.fromkeys(one.world for one in found))
     cells = {(one.reference, one.world): one for one in found if one.metric == metric}
@@ -140,17 +142,17 @@ def matrix(found: Sequence[Comparison], metric: str) -> str:
     for reference in dict.fromkeys(reference for reference, _ in cells):
         label = escape(look(reference).label)
         body += f'<tr><th scope="row">{label}</th>'
-        body += "".join(_matrix_cell(cells.get((reference, world))) for world in worlds) + "</tr>"
+        body += "".join(_matrix_cell(cells.get((reference, world)), margin) for world in worlds) + "</tr>"
     return (
         f'<h3>{escape(spelt(metric))}</h3><div class="scroll"><table class="matrix"><thead><tr>'
         f'<th scope="col">reference</th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
     )
 
 
-def _matrix_cell(one: Comparison | None) -> str:
+def _matrix_cell(one: Comparison | None, margin: float) -> str:
     if one is None:
         return "<td>–</td>"
-    seeds = needed(one)
+    seeds = needed(one, margin)
     more = f"<br>needs {seeds} seeds" if seeds else ""
     note = "" if one.inside else "<br>L0 off the grid"
     interval = bracket(one.difference, signed=True).split(" ", 1)
@@ -160,7 +162,7 @@ def _matrix_cell(one: Comparison | None) -> str:
     )
 
 
-def comparisons(found: Sequence[Comparison]) -> str:
+def comparisons(found: Sequence[Comparison], margin: float) -> str:
     """Return the table of all comparisons, sortable and filtered by world, reference, metric and outcome."""
     header = (
         "outcome", "difference [simultaneous interval]", "world", "reference", "metric", "p", "p (Holm)", "detectable",
@@ -168,7 +170,7 @@ def comparisons(found: Sequence[Comparison]) -> str:
     )  # fmt: skip
     rows = []
     for one in found:
-        seeds = needed(one)
+        seeds = needed(one, margin)
         cells: list[Cell] = [
             (chip(one.outcome), float(list(Outcome).index(one.outcome))),
             (bracket(one.difference, signed=True), one.difference.mean),

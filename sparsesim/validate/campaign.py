@@ -21,6 +21,7 @@ from sparsesim.validate.attribution import CAUSES, feature_errors, feature_rates
 from sparsesim.validate.compare import SUBJECT
 from sparsesim.validate.measures import MEASURED
 from sparsesim.validate.outside import Outside, OutsideSolver
+from sparsesim.validate.portrait import matched_columns
 from sparsesim.validate.protocol import BOUNDS, Arena, Protocol, reference_cells
 from sparsesim.validate.result import Portrait
 
@@ -63,18 +64,9 @@ class PortraitCell:
 def _write(path: Path, evaluation: Evaluation, card: tuple[tuple[str, str], ...]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{os.getpid()}-{path.name}")
-    match = evaluation.match
-    rest = np.setdiff1d(np.arange(evaluation.fitted.width), match.atoms)
-    partner = np.full(evaluation.truth.n_features, -1)
-    partner[match.features] = match.atoms
-    # Features without an atom take one of the rest, so that column i belongs to row i as far as there are columns.
-    free = iter(rest.tolist())
-    order = [int(atom) if atom >= 0 else next(free, -1) for atom in partner]
-    columns = [atom for atom in order if atom >= 0]
-    columns += [atom for atom in rest.tolist() if atom not in set(columns)]
     np.savez(
         draft,
-        cosines=evaluation.cosines[:, columns],
+        cosines=evaluation.cosines[:, matched_columns(evaluation)],
         error=feature_errors(evaluation),
         rate=feature_rates(evaluation),
         card=np.array(card, dtype=np.str_),

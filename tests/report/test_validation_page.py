@@ -202,10 +202,10 @@ def test_the_way_from_floor_to_oracle():
 def test_seeds_needed_are_said_for_open_comparisons_only():
     one = sample_validation().comparisons[0]
     open_one = dataclasses.replace(one, outcome=Outcome.UNDECIDED, difference=Interval(0.02, -0.02, 0.06, 5))
-    assert int(needed(open_one)) > 5
-    assert needed(dataclasses.replace(open_one, difference=Interval(0.0, -0.02, 0.02, 5))) == "over 1000"
-    assert needed(dataclasses.replace(open_one, outcome=Outcome.SAME)) == ""
-    assert needed(dataclasses.replace(open_one, difference=mean_interval([0.1]))) == ""
+    assert int(needed(open_one, 0.02)) > 5
+    assert needed(open_one, 1e-4) == "over 1000"
+    assert needed(dataclasses.replace(open_one, outcome=Outcome.SAME), 0.02) == ""
+    assert needed(dataclasses.replace(open_one, difference=mean_interval([0.1])), 0.02) == ""
 
 
 def test_looks_are_fixed_distinct_and_have_a_mark_in_the_legend():

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sparsesim.generators.counts import PoissonCount as PoissonCount
     from sparsesim.generators.counts import UniformCount as UniformCount
     from sparsesim.generators.device import DeviceSamples as DeviceSamples
+    from sparsesim.generators.device import TensorStream as TensorStream
     from sparsesim.generators.device import synthesise_on as synthesise_on
     from sparsesim.generators.equiangular import EquiangularTightFrame as EquiangularTightFrame
     from sparsesim.generators.equiangular import equiangular_sizes as equiangular_sizes
@@ -141,7 +142,7 @@ __getattr__, __dir__ = lazy(
         "correlated_forest": ("ForestOver",),
         "correlation": ("BlockCorrelation", "DenseCorrelation", "FactorCorrelation", "LowRankCorrelation"),
         "counts": ("FixedCount", "NegativeBinomialCount", "PoissonCount", "UniformCount"),
-        "device": ("DeviceSamples", "synthesise_on"),
+        "device": ("DeviceSamples", "TensorStream", "synthesise_on"),
         "equiangular": ("EquiangularTightFrame", "equiangular_sizes"),
         "files": ("StoredAtoms",),
         "frames": ("MutuallyUnbiased", "RootLines"),

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,9 @@ from sparsesim.generators.observation import AddedSignal, BoolArray, Missing, Ob
 from sparsesim.generators.segments import Segments, SegmentTable
 from sparsesim.generators.targets import Readout, TargetMap
 from sparsesim.kernels.synthesis import synthesise
+
+if TYPE_CHECKING:
+    import torch
 
 NOISELESS = Gaussian(0.0)
 _SEGMENTS, _TARGETS, _CHANGES = 0, 1, 2  # tell apart what is drawn from the entropy of a world
@@ -317,6 +320,17 @@ class FeatureModel:
     def source(self, *, dtype: npt.DTypeLike = np.float32) -> Source:
         """Return an endless source of fresh samples, for training at scale."""
         return FreshSamples(self, np.dtype(dtype))
+
+    def stream(
+        self, batch: int, device: str | torch.device = "cpu", *, rng: Rng, dtype: npt.DTypeLike = np.float32
+    ) -> Iterator[torch.Tensor]:
+        """Return endless fresh samples as tensors ``(batch, d)`` on ``device``, all drawn from ``rng``.
+
+        SAELens takes it as a data provider, dictionary_learning as ``data`` of its trainer; see `TensorStream`.
+        """
+        from sparsesim.generators.device import TensorStream
+
+        return TensorStream(self, batch, rng, device, dtype)
 
     def describe(self) -> dict[str, object]:
         """Return coherence, rates, effective rank, signal-to-noise ratio and which recovery guarantees hold."""

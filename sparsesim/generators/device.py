@@ -137,3 +137,49 @@ class DeviceSamples:
             noise = self.model.spec.noise.draw((n, self.dim), noise_rng, kind)
             x.add_(torch.from_numpy(noise).to(x.device), alpha=float(np.asarray(self.model.noise_std, dtype=kind)))
         return x, codes
+
+
+@final
+@dataclass(eq=False)
+class TensorStream(Iterator[torch.Tensor]):
+    """Endless batches ``(batch, d)`` of fresh samples of ``model``, as trainers of other libraries take them.
+
+    An iterator of tensors is what SAELens calls a data provider and what dictionary_learning's ``trainSAE`` takes as
+    ``data``. On the CPU the bits are those of ``model.source(dtype=dtype)`` under the same generator; on another device
+    `DeviceSamples` forms them there where it can. Each batch is the reader's own: it may be changed in place.
+
+    Parameters
+    ----------
+    model : the realised world.
+    batch : samples in a batch.
+    rng : where every sample is drawn from; it advances.
+    device, dtype : of the tensors; float32 or float64.
+
+    Raises
+    ------
+    ValueError
+        If torch cannot use ``device``, or ``batch`` is below one.
+    TypeError
+        If ``rng`` is no generator, or ``dtype`` no float32 or float64.
+    """
+
+    model: FeatureModel
+    batch: int
+    rng: Rng
+    device: str | torch.device = "cpu"
+    dtype: npt.DTypeLike = np.float32
+
+    def __post_init__(self) -> None:
+        check_int("batch", self.batch, 1)
+        if not isinstance(self.rng, np.random.Generator):
+            raise TypeError(f"rng must be a numpy Generator, e.g. sparsesim.stream(0, Role.TRAIN); got {self.rng!r}.")
+        self.device, self.dtype = _place(self.device), _precision(self.dtype)
+        formed_there = not self.model.observation and self.model.spec.missing is None
+        there = self.device.type != "cpu" and formed_there
+        self._samples = DeviceSamples(self.model, self.device, self.dtype) if there else None
+
+    def __next__(self) -> torch.Tensor:
+        if self._samples is not None:
+            return self._samples.sample(self.batch, self.rng)[0]
+        x = self.model.sample(self.batch, self.rng, dtype=self.dtype).x
+        return torch.from_numpy(x).to(self.device)

@@ -12,6 +12,7 @@ import enum
 import functools
 import hashlib
 import importlib
+import importlib.machinery
 import re
 import struct
 import sys
@@ -219,12 +220,26 @@ def _imported(name: str, package: str | None) -> types.ModuleType:
         raise UnknownCodeError(f"a function imports {name}, which fails: {error}") from error
 
 
-@functools.cache
+def loose_modules() -> list[types.ModuleType]:
+    """Return the loaded modules of somebody's own that another process could not import by their names."""
+    found = []
+    for name, module in list(sys.modules.items()):
+        path, top = getattr(module, "__file__", None), name.partition(".")[0]
+        if path is None or "__main__" in (name, module.__name__) or _installed(name):
+            continue
+        spec = importlib.machinery.PathFinder.find_spec(top)
+        if spec is None or (name == top and spec.origin != path):
+            found.append(module)
+    return found
+
+
 def _installed(module: str | None) -> str:
     """Return the name and version of the installed package that ``module`` is of; empty for somebody's own code."""
-    if not module or module == "__main__":
-        return ""
-    top = module.partition(".")[0]
+    return "" if not module or module == "__main__" else _package(module.partition(".")[0])
+
+
+@functools.cache
+def _package(top: str) -> str:
     if top == "sparsesim":
         return f"sparsesim {validation_digest()}"
     if top in sys.stdlib_module_names:
@@ -233,5 +248,9 @@ def _installed(module: str | None) -> str:
     places = {Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib")}
     if path is None or not any(place in Path(path).resolve().parents for place in places):
         return ""
-    owners = metadata.packages_distributions().get(top, [])
-    return "; ".join(f"{owner} {metadata.version(owner)}" for owner in owners)
+    return "; ".join(f"{owner} {metadata.version(owner)}" for owner in _owners().get(top, [])) or f"{top} {path}"
+
+
+@functools.cache
+def _owners() -> dict[str, list[str]]:
+    return {name: sorted(set(owners)) for name, owners in metadata.packages_distributions().items()}

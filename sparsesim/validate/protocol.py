@@ -200,7 +200,7 @@ _ALL = tuple(REFERENCES)
 
 
 def _standing() -> dict[str, Protocol]:
-    quick = Protocol("quick", 1, _arenas(32), _ALL, 5, 8, 4_000, 1_000, 1_000, 256)
+    quick = Protocol("quick", 1, _arenas(32), _ALL, 5, 8, 4_000, 1_000, 500, 256)
     standard = Protocol("standard", 1, _arenas(64), _ALL, 8, 16, 20_000, 4_000, 5_000, 256, margin=0.03)
     full = Protocol("full", 1, _arenas(128), _ALL, 12, 32, 100_000, 8_000, 20_000, 512, margin=0.02)
     return {str(one): one for one in (quick, standard, full)}

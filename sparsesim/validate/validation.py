@@ -21,7 +21,7 @@ from sparsesim.study.table import Table
 from sparsesim.validate.attribution import CAUSES, PROPERTIES, column_name
 from sparsesim.validate.campaign import LABELS, Campaign
 from sparsesim.validate.compare import SUBJECT, Rows, decide, more_seeds, paired_differences, standings
-from sparsesim.validate.identity import UnknownCodeError, identity
+from sparsesim.validate.identity import UnknownCodeError, identity, loose_modules
 from sparsesim.validate.measures import MEASURED, SHOWN
 from sparsesim.validate.outside import Outside
 from sparsesim.validate.protocol import REFERENCES, Protocol, find
@@ -78,8 +78,8 @@ def validate(
     chosen = _chosen(find(protocol), references, seeds)
     start = _first_seed(fresh)
     subject = name or _name_of(factory)
-    engine, here = _engine(workers, factory, fit)
     with ExitStack() as stack:
+        engine, here = _engine(workers, factory, fit, stack)
         known, folder = _identified(factory, fit, store, stack)
         outside = Outside(known.digest, factory, fit)
         on_event = bar() if progress is True else (progress or None)
@@ -103,7 +103,7 @@ def validate(
         _causes(index, worlds),
         tuple(one[0] for one in portraits if one is not None),
         failures,
-        _command(subject, chosen, protocol, references, seeds, start),
+        _command(factory, fit, chosen, {"name": name, "references": references, "seeds": seeds}, start),
         _provenance(chosen, published, known, here, start),
         chosen.margin,
     )
@@ -155,12 +155,19 @@ def _identified(
     return known, stack.enter_context(tempfile.TemporaryDirectory(prefix="sparsesim-", ignore_cleanup_errors=True))
 
 
-def _engine(workers: int | None, factory: object, fit: object) -> tuple[Engine, str]:
-    """Return the engine, and why it is this process's where another number of workers was wanted."""
+def _engine(workers: int | None, factory: object, fit: object, stack: ExitStack) -> tuple[Engine, str]:
+    """Return the engine, and why it is this process's where another number of workers was wanted.
+
+    Until ``stack`` is closed, modules that were loaded from a path are sent to other processes as they are.
+    """
     if workers is not None and check_int("workers", workers, 1) == 1:
         return Inline(), ""
+    from joblib.externals import cloudpickle
     from joblib.externals.loky.backend.reduction import dumps
 
+    for module in loose_modules():
+        cloudpickle.register_pickle_by_value(module)
+        stack.callback(cloudpickle.unregister_pickle_by_value, module)
     try:
         dumps((factory, fit))
     except Exception as error:
@@ -234,19 +241,13 @@ def _causes(rows: Rows, worlds: Sequence[str]) -> tuple[Cause, ...]:
     return tuple(found)
 
 
-def _command(
-    subject: str,
-    chosen: Protocol,
-    protocol: str | Protocol,
-    references: Sequence[str] | None,
-    seeds: int | None,
-    start: int,
-) -> str:
-    more = "" if references is None else f", references={list(chosen.references)!r}"
-    more += "" if seeds is None else f", seeds={seeds}"
-    more += "" if start < FRESH else f", fresh={(start - FRESH) // 1024}"
-    said = repr(protocol if isinstance(protocol, str) else str(protocol))
-    return f"sparsesim.validate({subject}, protocol={said}{more})"
+def _command(factory: object, fit: object, protocol: Protocol, named: Mapping[str, object], start: int) -> str:
+    """Return the line that makes this again, with the arguments that were given."""
+    code = [getattr(one, "__name__", type(one).__name__) for one in (factory, fit) if one is not None]
+    given = {"protocol": str(protocol), **{name: value for name, value in named.items() if value is not None}}
+    if start >= FRESH:
+        given["fresh"] = (start - FRESH) // 1024
+    return f"sparsesim.validate({', '.join([*code, *(f'{name}={value!r}' for name, value in given.items())])})"
 
 
 def _provenance(protocol: Protocol, published: Cached, known: _Known, here: str, start: int) -> dict[str, object]:

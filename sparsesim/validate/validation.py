@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import secrets
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -162,17 +163,30 @@ def _engine(workers: int | None, factory: object, fit: object, stack: ExitStack)
     """
     if workers is not None and check_int("workers", workers, 1) == 1:
         return Inline(), ""
-    from joblib.externals import cloudpickle
     from joblib.externals.loky.backend.reduction import dumps
 
-    for module in loose_modules():
-        cloudpickle.register_pickle_by_value(module)
-        stack.callback(cloudpickle.unregister_pickle_by_value, module)
+    for pickler in _picklers():
+        for module in loose_modules():
+            pickler.register_pickle_by_value(module)
+            stack.callback(pickler.unregister_pickle_by_value, module)
     try:
         dumps((factory, fit))
     except Exception as error:
         return Inline(), f"computed in one process, since the factory cannot be sent to another: {error}"
     return Local(workers), ""
+
+
+def _picklers() -> list[Any]:
+    """Return the modules by which joblib may send code to other processes: until 1.5 one of its own."""
+    names = ("cloudpickle", "joblib.externals.cloudpickle")
+    return [importlib.import_module(name) for name in names if _exists(name)]
+
+
+def _exists(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _trial(campaign: Campaign) -> tuple[tuple[str, str], ...]:

@@ -222,10 +222,11 @@ def _measured(
         ]
         rows = [*computed, *map(dict, ready)]
         comparisons = _compared(rows, protocol)
-        more = counts | more_seeds(comparisons, protocol.margin, protocol.least, protocol.most)
+        needed = more_seeds(comparisons, protocol.margin, protocol.least, protocol.most)
+        more = {world: max(count, needed.get(world, count)) for world, count in counts.items()}
         if more == counts:
             return rows, failures, comparisons
-        counts = {world: max(count, more[world]) for world, count in counts.items()}
+        counts = more
 
 
 def _compared(rows: Sequence[Mapping[str, Any]], protocol: Protocol) -> tuple[Comparison, ...]:

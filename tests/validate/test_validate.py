@@ -364,6 +364,19 @@ def test_seeds_are_added_where_the_interval_is_wide_and_nowhere_else():
     assert {one.outcome for one in narrow.comparisons} == {Outcome.SAME}
 
 
+def test_seeds_that_fail_are_not_waited_for():
+    bad = {int(ss.stream(seed, ss.Role.SOLVER, 1).integers(2**31)) for seed in (1, 3)}
+
+    def factory(seed, width, dim):
+        if seed in bad:
+            raise ArithmeticError(f"seed {seed} is unlucky")
+        return Plain(dim, width)
+
+    found = run(factory, protocol=replace(TINY, least=3, most=4, margin=1e-6))
+    assert sorted(set(subject_rows(found).values("seed"))) == [0, 2]
+    assert len(found.failures) == 2
+
+
 @pytest.mark.parametrize(
     ("named", "word"),
     [

@@ -67,12 +67,16 @@ def _parser() -> argparse.ArgumentParser:
         description="A ruler for sparse autoencoders and sparse coding, on worlds with known truth.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"sparsesim {__version__}")
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(title="commands", metavar="validate | report | worlds")
-    _add_validate(commands.add_parser("validate", help="score a model between chance, references and the truth"))
-    report = commands.add_parser("report", help="draw a saved validation again, or compare two")
+    validate = commands.add_parser(
+        "validate", allow_abbrev=False, help="score a model between chance, references and the truth"
+    )
+    _add_validate(validate)
+    report = commands.add_parser("report", allow_abbrev=False, help="draw a saved validation again, or compare two")
     report.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="one, or the earlier and the later")
     report.add_argument("-o", "--out", type=Path, help="folder of the page (default: FOLDER itself, or 'changes')")
     report.set_defaults(run=_report)
@@ -98,7 +102,9 @@ def _add_validate(parser: argparse.ArgumentParser) -> None:
     untrained.add_argument("--fit", metavar="NAME", help="your trainer (model, stream, steps, seed) in the same file")
     untrained.add_argument("--store", type=Path, help="folder of the rows computed so far (default: OUT/store)")
     trained = parser.add_argument_group("trained weights")
-    trained.add_argument("--trust-pickle", action="store_true", help="read a .pt file by torch's restricted loader")
+    trained.add_argument(
+        "--trust-pickle", action="store_const", const=True, help="read a .pt file by torch's restricted loader"
+    )
     trained.add_argument(
         "--subtract-bias", choices=("yes", "no"), help="whether encode subtracts b_dec, for bare weights"
     )
@@ -112,12 +118,14 @@ def _validate(options: argparse.Namespace, command: str) -> int:
     return (_train_and_validate if split(options.model)[0].suffix == ".py" else _evaluate)(options, command)
 
 
+def _given(options: argparse.Namespace, names: Sequence[str]) -> str:
+    return ", ".join(f"--{name.replace('_', '-')}" for name in names if getattr(options, name) is not None)
+
+
 def _train_and_validate(options: argparse.Namespace, command: str) -> int:
-    wrong = [f"--{name.replace('_', '-')}" for name in _TRAINED_ONLY if getattr(options, name)]
+    wrong = _given(options, _TRAINED_ONLY)
     if wrong:
-        raise UsageError(
-            f"{', '.join(wrong)} goes with trained weights; a model to train sees the worlds of --protocol."
-        )
+        raise UsageError(f"{wrong} goes with trained weights; a model to train sees the worlds of its --protocol.")
     from sparsesim.validate.user_code import load_code, place_of, split
     from sparsesim.validate.validation import validate
 
@@ -125,6 +133,7 @@ def _train_and_validate(options: argparse.Namespace, command: str) -> int:
     factory, fit = load_code(options.model, options.fit)
     fresh, command = _fresh(options.fresh, command)
     store = options.store or options.out / "store"
+    _say_whether_kept(factory, fit)
     try:
         found = validate(
             factory,
@@ -162,7 +171,16 @@ def _kept(store: Path) -> str:
     from sparsesim.study.store import Store
 
     rows = len(Store(store).keys()) if store.exists() else 0
-    return f"{rows} rows are kept in {store}." if rows else "no row was finished yet."
+    return f"{rows} rows are kept in {store}." if rows else "no row is kept."
+
+
+def _say_whether_kept(*code: object) -> None:
+    from sparsesim.validate.identity import UnknownCodeError, identity
+
+    try:
+        identity(*code)
+    except UnknownCodeError as error:
+        _say(f"rows are not kept if this is interrupted, since the code has no certain identity: {error}.")
 
 
 def _finish(found: Validation, out: Path) -> int:
@@ -175,9 +193,9 @@ def _finish(found: Validation, out: Path) -> int:
 
 
 def _evaluate(options: argparse.Namespace, command: str) -> int:
-    wrong = [f"--{name}" for name in _UNTRAINED_ONLY if getattr(options, name) is not None]
+    wrong = _given(options, _UNTRAINED_ONLY)
     if wrong:
-        raise UsageError(f"{', '.join(wrong)} goes with a model to train, path/to/file.py:Name; weights are trained.")
+        raise UsageError(f"{wrong} goes with a model to train, path/to/file.py:Name; weights are trained.")
     if options.world is None:
         raise UsageError(
             "trained weights are scored in the world that they were trained on; give --world, a saved world's folder "
@@ -190,7 +208,7 @@ def _evaluate(options: argparse.Namespace, command: str) -> int:
     from sparsesim.validate.single import scored
 
     bias = None if options.subtract_bias is None else options.subtract_bias == "yes"
-    model = load_model(options.model, trust_pickle=options.trust_pickle, subtract_bias=bias)
+    model = load_model(options.model, trust_pickle=bool(options.trust_pickle), subtract_bias=bias)
     card = evaluate(model, _world(options.world), seed=options.seed or 0)
     print(card)
     found = scored(card, subject=Path(options.model).name, world=options.world, command=command)

@@ -92,17 +92,20 @@ def draw_portrait(portrait: Portrait, name: str) -> str:
 def draw_curves(rows: Table, metric: str, references: Sequence[str], name: str) -> str:
     """Return ``metric`` against L0 of all solvers in the ``rows`` of one world: means over seeds with 95% intervals.
 
-    Floor and oracle are drawn as lines where each was computed at one L0 only.
+    Intervals may leave the frame, points do not. Floor and oracle are lines where each was computed at one L0 only.
     """
     with _drawing(name):
         figure = Figure(figsize=(3.7, 2.7), layout="constrained")
         axes = figure.subplots()
+        means = []
         for solver, width in (("floor", 0.9), ("oracle", 0.9), *((one, 1.1) for one in references), ("subject", 1.8)):
             points = curve(rows.where(solver=solver), metric)
             if points:
                 _curve(axes, solver, points, width)
+                means += [point[1].mean for point in points]
         axes.set(xscale="log", xlabel="mean L0 (log scale)", ylabel=spelt(metric))
         _plain_log_ticks(axes)
+        axes.set_ylim(framed(means, axes.get_ylim()))
         axes.grid(True, axis="y")
         return svg(figure, name)
 
@@ -134,6 +137,18 @@ def _curve(axes: Axes, solver: str, points: list[tuple[Interval, Interval]], wid
         mec="#ffffff" if strong else shown.colour, mew=0.8, zorder=5 if strong else 3,
         ls="--" if solver in ("floor", "oracle") else "-",
     )  # fmt: skip
+
+
+def framed(means: Sequence[float], limits: tuple[float, float]) -> tuple[float, float]:
+    """Return the limits of an axis, cut to half the spread of the ``means`` beyond them: bars may leave the frame.
+
+    Intervals over two seeds can be a hundred times as long as what they stand around.
+    """
+    if not means:
+        return limits
+    low, high = min(means), max(means)
+    room = max(0.5 * (high - low), 0.05)
+    return max(limits[0], low - room), min(limits[1], high + room)
 
 
 def _plain_log_ticks(axes: Axes) -> None:
@@ -178,6 +193,8 @@ def draw_standings(standings: Sequence[Standing], name: str) -> str:
                 _dot(axes, look(who).colour, look(who).marker, level, place, 7 if who == "subject" else 5)
         axes.set_yticks(range(len(standings)), [spelt(one.metric) for one in standings])
         axes.set_ylim(len(standings) - 0.4, -0.6)
+        levels = [level.mean for one in standings for level in (one.score, one.floor, one.oracle, one.genie)]
+        axes.set_xlim(framed(levels, axes.get_xlim()))
         axes.grid(True, axis="x")
         axes.set_axisbelow(True)
         return svg(figure, name)

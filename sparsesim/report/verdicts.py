@@ -157,7 +157,7 @@ def _matrix_cell(one: Comparison | None, margin: float) -> str:
     note = "" if one.inside else "<br>L0 off the grid"
     interval = bracket(one.difference, signed=True).split(" ", 1)
     return (
-        f'<td class="{one.outcome.value}">{chip(one.outcome)}<br>{interval[0]} <span class="small">{interval[1]}'
+        f'<td class="{one.outcome.value}">{chip(one.outcome)}<br>{interval[0]}<br><span class="small">{interval[1]}'
         f"{more}{note}</span></td>"
     )
 

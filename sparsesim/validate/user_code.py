@@ -49,7 +49,7 @@ def split(target: str) -> tuple[Path, str]:
 
 
 def load_module(path: Path) -> ModuleType:
-    """Return the module that ``path`` becomes when it is run; it is known to pickles by its contents.
+    """Return the module that ``path`` becomes when it is when it is run, under a name that is free.
 
     Raises
     ------
@@ -70,27 +70,29 @@ def load_module(path: Path) -> ModuleType:
     except (Exception, SystemExit) as error:
         sys.modules.pop(name) if former is None else sys.modules.update({name: former})
         raise UserCodeError(f"{place_of(error, path)} {_hint(error, path)}".rstrip()) from error
-    _pickle_by_value(module)
     return module
 
 
 def _is_free(path: Path) -> bool:
     """Return whether the stem of ``path`` is a module's name that stands for nothing else."""
-    if path.stem in sys.modules or not path.stem.isidentifier():
+    file, loaded = str(path.resolve()), sys.modules.get(path.stem)
+    if not path.stem.isidentifier() or getattr(loaded, "__file__", file) != file:
         return False
-    known = importlib.util.find_spec(path.stem)
-    return known is None or known.origin == str(path.resolve())
+    known = None if loaded else importlib.util.find_spec(path.stem)
+    return known is None or known.origin == file
 
 
 def place_of(error: BaseException, path: Path) -> str:
-    """Return ``file:line: Error: message``, the line being the last one of the file ``path`` that was reached."""
-    lines = [
-        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path.resolve())
-    ]
-    line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
-    said = error.msg if isinstance(error, SyntaxError) else str(error)
-    where = f"{path}:{line}" if line else str(path)
-    return f"{where}: {type(error).__name__}: {said}"
+    """Return ``file:line: Error: message``, the line being the last one of the file ``path`` that was reached.
+
+    Where the file was not reached, the message stands alone.
+    """
+    file = str(path.resolve())
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    if isinstance(error, SyntaxError) and error.filename == file:
+        return f"{path}:{error.lineno}: SyntaxError: {error.msg}"
+    said = str(error) or "without a message"
+    return f"{path}:{lines[-1]}: {type(error).__name__}: {said}" if lines else said
 
 
 def _hint(error: BaseException, path: Path) -> str:
@@ -100,16 +102,6 @@ def _hint(error: BaseException, path: Path) -> str:
     if beside.exists():
         return f"(It lies beside {path.name}, which is not searched: put its folder on PYTHONPATH.)"
     return "(Install it in the environment that runs sparsesim.)"
-
-
-def _pickle_by_value(module: ModuleType) -> None:
-    """Let workers get the module's functions with their code, since they cannot import the file by its name."""
-    from joblib.externals.loky.backend.reduction import get_loky_pickler
-
-    for kind in get_loky_pickler().__mro__:  # cloudpickle lies within joblib or beside it, as its version has it
-        register = getattr(sys.modules.get(kind.__module__), "register_pickle_by_value", None)
-        if register is not None:
-            register(module)
 
 
 def named(module: ModuleType, name: str) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.special import stdtr
 
@@ -93,6 +95,17 @@ def _portrait(world: str, m: int = 24, p: int = 30) -> Portrait:
     cosines = 0.15 * rng.standard_normal((m, p))
     cosines[np.arange(m), np.arange(m)] = 1 - error
     return Portrait(world, 0, np.clip(cosines, -1, 1), error, 0.25 * (1 + rng.permutation(m)) ** -0.7)
+
+
+def small_validation(subject: str = "MySAE", *, shift: float = 0.0, **changes: object) -> Validation:
+    """Return the part of the validation in the world ``tree``, whose page is drawn fast."""
+    whole = sample_validation(subject, shift=shift)
+    mine = {
+        name: tuple(one for one in getattr(whole, name) if one.world == "tree")
+        for name in ("comparisons", "standings", "causes", "portraits")
+    }
+    table = whole.table.where(world="tree")
+    return replace(whole, questions={"tree": WORLDS["tree"]}, table=table, **{**mine, **changes})
 
 
 def sample_validation(

@@ -17,29 +17,19 @@ from sparsesim.study.interval import Interval, mean_interval
 from sparsesim.study.table import Table
 from sparsesim.validate.files import read_validation
 from sparsesim.validate.result import Outcome, Portrait, Standing
-from tests.report.sample import EVIL, WORLDS, sample_validation
+from tests.report.sample import EVIL, sample_validation, small_validation
 from tests.report.test_page import parse
-
-
-def small(subject: str = "MySAE", **changes):
-    """Return a validation of one world, whose page is drawn fast."""
-    whole = sample_validation(subject)
-    mine = {
-        name: tuple(one for one in getattr(whole, name) if one.world == "tree")
-        for name in ("comparisons", "standings", "causes", "portraits")
-    }
-    return dataclasses.replace(whole, questions={"tree": WORLDS["tree"]}, **{**mine, **changes})
 
 
 @pytest.fixture(scope="module")
 def page():
-    return render_validation(small())
+    return render_validation(small_validation())
 
 
 @pytest.fixture(scope="module")
 def evil_page():
     """Everything that comes from users holds markup, quotes and dollars."""
-    whole = small(EVIL)
+    whole = small_validation(EVIL)
     renamed = {
         name: tuple(dataclasses.replace(one, world=EVIL) for one in getattr(whole, name))
         for name in ("standings", "portraits")
@@ -106,13 +96,13 @@ def test_the_verdict_counts_what_the_comparisons_say():
 
 
 def test_a_validation_without_comparisons_has_a_page_and_says_so():
-    text = render_validation(small(comparisons=(), causes=(), portraits=(), standings=()))
+    text = render_validation(small_validation(comparisons=(), causes=(), portraits=(), standings=()))
     assert "was compared with nothing" in text
     parse(text)
 
 
 def test_every_comparison_stands_in_a_matrix_and_in_the_table(page):
-    validation = small()
+    validation = small_validation()
     rows = [attributes for tag, attributes in parse(page).seen if tag == "tr" and "data-outcome" in attributes]
     expected = [(one.world, one.reference, one.metric, one.outcome.value) for one in validation.comparisons]
     found = [tuple(row[f"data-{name}"] for name in ("world", "reference", "metric", "outcome")) for row in rows]
@@ -122,7 +112,7 @@ def test_every_comparison_stands_in_a_matrix_and_in_the_table(page):
 
 
 def test_the_page_can_be_made_again_from_what_was_saved(tmp_path):
-    path = write_validation(small(), tmp_path / "first")
+    path = write_validation(small_validation(), tmp_path / "first")
     again = write_validation(read_validation(path.parent), tmp_path / "second")
     assert path.read_bytes() == again.read_bytes()
     assert sorted(one.name for one in path.parent.iterdir()) == ["report.html", "rows.csv", "validation.json"]
@@ -130,7 +120,7 @@ def test_the_page_can_be_made_again_from_what_was_saved(tmp_path):
 
 
 def test_a_page_that_cannot_be_drawn_leaves_no_file(tmp_path):
-    odd = small(portraits=(Portrait("tree", 0, np.zeros((2, 2)), np.zeros(2), np.zeros(3)),))
+    odd = small_validation(portraits=(Portrait("tree", 0, np.zeros((2, 2)), np.zeros(2), np.zeros(3)),))
     with pytest.raises(IndexError):
         write_validation(odd, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -138,7 +128,7 @@ def test_a_page_that_cannot_be_drawn_leaves_no_file(tmp_path):
 
 def test_drawing_leaves_rc_params_alone(page):
     before = dict(matplotlib.rcParams)
-    render_validation(small(portraits=(), causes=()))
+    render_validation(small_validation(portraits=(), causes=()))
     assert dict(matplotlib.rcParams) == before
 
 
@@ -175,7 +165,7 @@ def test_a_dictionary_beyond_the_resolution_says_what_a_cell_is():
     cosines = np.zeros((300, 300))
     cosines[np.arange(300), np.arange(300)] = -1.0
     text = render_validation(
-        small(
+        small_validation(
             comparisons=(), causes=(), standings=(), portraits=(Portrait("w", 0, cosines, np.zeros(300), np.ones(300)),)
         )
     )

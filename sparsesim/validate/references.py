@@ -12,7 +12,7 @@ from sparsesim.study.table import Table
 from sparsesim.validate.measures import fingerprint_of, same_data
 from sparsesim.validate.protocol import Arena, Protocol
 
-FOLDER = Path(__file__).parent / "references"
+FOLDER = Path(__file__).parent / "rows"
 
 
 @final

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import secrets
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from sparsesim._arrays import check_int
 from sparsesim._identity import Role, stream
-from sparsesim.study.engine import Engine, Inline, Local
 from sparsesim.study.interval import mean_interval
 from sparsesim.study.provenance import provenance
 from sparsesim.study.run import Event
@@ -22,12 +19,12 @@ from sparsesim.study.table import Table
 from sparsesim.validate.attribution import CAUSES, PROPERTIES, column_name
 from sparsesim.validate.campaign import LABELS, Campaign
 from sparsesim.validate.compare import SUBJECT, Rows, decide, more_seeds, paired_differences, standings
-from sparsesim.validate.identity import UnknownCodeError, identity, loose_modules
 from sparsesim.validate.measures import MEASURED, SHOWN
 from sparsesim.validate.outside import Outside
 from sparsesim.validate.protocol import REFERENCES, Protocol, find
 from sparsesim.validate.references import Cached, cached
 from sparsesim.validate.result import Cause, Comparison, Validation
+from sparsesim.validate.surroundings import Known, identified, processes
 
 if TYPE_CHECKING:
     import os
@@ -80,8 +77,8 @@ def validate(
     start = _first_seed(fresh)
     subject = name or _name_of(factory)
     with ExitStack() as stack:
-        engine, here = _engine(workers, factory, fit, stack)
-        known, folder = _identified(factory, fit, store, stack)
+        engine, here = processes(workers, factory, fit, stack)
+        known, folder = identified(factory, fit, store, stack)
         outside = Outside(known.digest, factory, fit)
         on_event = bar() if progress is True else (progress or None)
         campaign = Campaign(outside, chosen, chosen.references, Store(folder), engine, on_event)
@@ -131,62 +128,6 @@ def _first_seed(fresh: bool | int | None) -> int:
 def _name_of(factory: Callable[..., Any]) -> str:
     found = str(getattr(factory, "__name__", type(factory).__name__))
     return "subject" if found == "<lambda>" else found
-
-
-@final
-@dataclass(frozen=True)
-class _Known:
-    digest: str
-    reason: str
-
-
-def _identified(
-    factory: Callable[..., Any], fit: Callable[..., Any] | None, store: str | os.PathLike[str] | None, stack: ExitStack
-) -> tuple[_Known, str]:
-    """Return what the code is known by, and the folder of the rows: one for this call alone where it is unknown.
-
-    A row stands under the digest of the code. Where there is none, rows of other code could be taken for this one's.
-    """
-    try:
-        known = _Known(identity(factory, fit), "")
-    except UnknownCodeError as error:
-        known = _Known(secrets.token_hex(32), f"rows are not kept, since the code has no certain identity: {error}.")
-    if store is not None and not known.reason:
-        return known, str(store)
-    return known, stack.enter_context(tempfile.TemporaryDirectory(prefix="sparsesim-", ignore_cleanup_errors=True))
-
-
-def _engine(workers: int | None, factory: object, fit: object, stack: ExitStack) -> tuple[Engine, str]:
-    """Return the engine, and why it is this process's where another number of workers was wanted.
-
-    Until ``stack`` is closed, modules that were loaded from a path are sent to other processes as they are.
-    """
-    if workers is not None and check_int("workers", workers, 1) == 1:
-        return Inline(), ""
-    from joblib.externals.loky.backend.reduction import dumps
-
-    for pickler in _picklers():
-        for module in loose_modules():
-            pickler.register_pickle_by_value(module)
-            stack.callback(pickler.unregister_pickle_by_value, module)
-    try:
-        dumps((factory, fit))
-    except Exception as error:
-        return Inline(), f"computed in one process, since the factory cannot be sent to another: {error}"
-    return Local(workers), ""
-
-
-def _picklers() -> list[Any]:
-    """Return the modules by which joblib may send code to other processes: until 1.5 one of its own."""
-    names = ("cloudpickle", "joblib.externals.cloudpickle")
-    return [importlib.import_module(name) for name in names if _exists(name)]
-
-
-def _exists(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:
-        return False
 
 
 def _trial(campaign: Campaign) -> tuple[tuple[str, str], ...]:
@@ -265,7 +206,7 @@ def _command(factory: object, fit: object, protocol: Protocol, named: Mapping[st
     return f"sparsesim.validate({', '.join([*code, *(f'{name}={value!r}' for name, value in given.items())])})"
 
 
-def _provenance(protocol: Protocol, published: Cached, known: _Known, here: str, start: int) -> dict[str, object]:
+def _provenance(protocol: Protocol, published: Cached, known: Known, here: str, start: int) -> dict[str, object]:
     return {
         **provenance(),
         "protocol": str(protocol),

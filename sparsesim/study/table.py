@@ -38,14 +38,14 @@ def check_value(name: str, value: object) -> Value:
     return value
 
 
-def write_whole(path: str | os.PathLike[str], text: str) -> Path:
-    """Write ``text`` to ``path`` in one atomic step, as UTF-8 with its line ends as they are, and return the path."""
+def write_whole(path: str | os.PathLike[str], content: str | bytes) -> Path:
+    """Write ``content`` to ``path`` in one atomic step, text as UTF-8, line ends kept, and return the path."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
-        with open(draft, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with open(draft, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, target)

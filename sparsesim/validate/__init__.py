@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sparsesim.validate import worlds as worlds
     from sparsesim.validate.adapter import Adapted as Adapted
     from sparsesim.validate.adapter import adapt as adapt
+    from sparsesim.validate.export import export_saelens as export_saelens
     from sparsesim.validate.files import read_validation as read_validation
     from sparsesim.validate.files import save_validation as save_validation
     from sparsesim.validate.folder import load_model as load_model
@@ -37,6 +38,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         "adapter": ("Adapted", "adapt"),
+        "export": ("export_saelens",),
         "files": ("read_validation", "save_validation"),
         "folder": ("load_model",),
         "protocol": ("PROTOCOLS", "Arena", "Protocol"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sparsesim._lazy import lazy
 
 if TYPE_CHECKING:
+    from sparsesim.testing import strategies as strategies
     from sparsesim.testing.assertions import Finding as Finding
     from sparsesim.testing.assertions import Refuted as Refuted
     from sparsesim.testing.assertions import Undecided as Undecided
@@ -28,5 +29,6 @@ __getattr__, __dir__ = lazy(
         "outside": ("solver_of",),
         "parametrize": ("parametrize_with_checks",),
         "sequential": ("Decision", "ProportionTest"),
+        "strategies": (),
     },
 )

@@ -21,7 +21,7 @@ from sparsesim.validate.campaign import LABELS, Campaign
 from sparsesim.validate.compare import SUBJECT, Rows, decide, more_seeds, paired_differences, standings
 from sparsesim.validate.measures import MEASURED, SHOWN
 from sparsesim.validate.outside import Outside
-from sparsesim.validate.protocol import REFERENCES, Protocol, find
+from sparsesim.validate.protocol import PROTOCOLS, REFERENCES, Protocol, find
 from sparsesim.validate.references import Cached, cached
 from sparsesim.validate.result import Cause, Comparison, Validation
 from sparsesim.validate.surroundings import Known, identified, processes
@@ -92,7 +92,7 @@ def validate(
     index = Rows.of(rows)
     return Validation(
         subject,
-        str(chosen),
+        _label(chosen),
         cards[0] if cards else card,
         {arena.name: arena.question for arena in chosen.arenas},
         _table(rows),
@@ -116,6 +116,14 @@ def _chosen(protocol: Protocol, references: Sequence[str] | None, seeds: int | N
     if seeds is not None:
         protocol = replace(protocol, least=check_int("seeds", seeds, 2), most=seeds)
     return protocol
+
+
+def _label(protocol: Protocol) -> str:
+    """Return the name of ``protocol``, with ``changed`` where it is not the published one in all that decides."""
+    known = PROTOCOLS.get(str(protocol))
+    free = ("references", "least", "most")  # they are in the command and in the rows
+    same = known is None or replace(known, **{name: getattr(protocol, name) for name in free}) == protocol
+    return str(protocol) if same else f"{protocol} (changed)"
 
 
 def _first_seed(fresh: bool | int | None) -> int:

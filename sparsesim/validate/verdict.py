@@ -26,12 +26,16 @@ def summary(validation: Validation) -> str:
     return (
         f"{validation.subject}, by {validation.protocol}: better in {count[Outcome.BETTER]}, worse in "
         f"{count[Outcome.WORSE]}, the same within {validation.margin:g} in {count[Outcome.SAME]} and undecided in "
-        f"{count[Outcome.UNDECIDED]} of {total} comparisons, which hold together."
+        f"{count[Outcome.UNDECIDED]} of {total} comparisons."
     )
 
 
 def _lines(validation: Validation) -> Iterator[str]:
     yield summary(validation)
+    if validation.comparisons:
+        first = validation.comparisons[0].difference.confidence
+        together = 1.0 - (1.0 - first) * len(validation.comparisons)
+        yield f"All intervals of differences hold together with confidence {together:.0%}."
     yield ""
     yield from _overview(validation)
     for outcome in (Outcome.BETTER, Outcome.WORSE):
@@ -121,9 +125,7 @@ def _causes(causes: Iterable[Cause]) -> Iterator[str]:
 
 def _side_effects(standings: Iterable[Standing]) -> Iterator[str]:
     """Yield what else is wrong with the dictionary: scores of which the truth has 0, at least 0.05."""
-    high = [
-        one for one in standings if one.metric in _SIDE_EFFECTS and one.score.mean >= 0.05 and _finite(one.score)
-    ]
+    high = [one for one in standings if one.metric in _SIDE_EFFECTS and one.score.mean >= 0.05 and _finite(one.score)]
     if high:
         yield ""
         yield "Beside recovery (the truth has 0):"

@@ -19,7 +19,7 @@ from sparsesim.study.run import CellsDone, Started
 from sparsesim.validate import Arena, Outcome, Protocol, Validation, worlds
 from sparsesim.validate.campaign import LABELS
 from sparsesim.validate.outside import Outside, OutsideSolver, budget_name
-from sparsesim.validate.validation import FRESH
+from sparsesim.validate.validation import FRESH, _label
 
 FLAT = Arena("flat", worlds.flat(8, 0.2), "Does it work?")
 TREE = Arena("tree", worlds.tree(8, 2, 2, 1), "Is the parent absorbed?")
@@ -159,7 +159,16 @@ def test_portraits_show_matched_atoms_on_the_diagonal(validated):
 
 def test_the_verdict_is_readable(validated):
     text = str(validated)
-    for word in ("My <SAE>, by tiny@1", "way up", "topk", "undecided in", "Again: sparsesim.validate(", "flat", "tree"):
+    for word in (
+        "My <SAE>, by tiny@1",
+        "way up",
+        "topk",
+        "undecided in",
+        "confidence 95%",
+        "Again: sparsesim.validate(",
+        "flat",
+        "tree",
+    ):
         assert word in text
 
 
@@ -344,6 +353,13 @@ def test_code_without_an_identity_is_not_kept_and_the_reason_is_given(tmp_path):
     found = run(factory, store=tmp_path)
     assert "'open'" in found.provenance["code of the subject"]
     assert not list(tmp_path.iterdir())
+
+
+def test_a_changed_protocol_does_not_pass_for_the_published_one():
+    quick = ss.validate.PROTOCOLS["quick@1"]
+    assert _label(replace(quick, references=("mp",), least=2, most=3)) == "quick@1"
+    assert _label(replace(quick, arenas=quick.arenas[:1])) == "quick@1 (changed)"
+    assert _label(TINY) == "tiny@1"
 
 
 def test_fresh_seeds_are_apart_recorded_and_can_be_asked_for_again():

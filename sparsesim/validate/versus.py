@@ -9,7 +9,6 @@ from typing import Any, final
 from sparsesim.study.table import Table
 from sparsesim.validate.compare import SUBJECT, Rows, decide, paired_differences
 from sparsesim.validate.measures import same_data
-from sparsesim.validate.protocol import find
 from sparsesim.validate.result import Comparison, Outcome, Validation
 
 
@@ -41,7 +40,6 @@ def versus(before: Validation, after: Validation) -> Validation:
             f"only validations under one protocol are paired; got {before.protocol} and {after.protocol}. "
             "Validate both under the same one."
         )
-    protocol = find(after.protocol)
     name = f"{before.subject} (before)"
     own = [row for row in after.table.rows() if row["solver"] in (SUBJECT, "floor", "oracle", "genie")]
     earlier = [{**row, "solver": name} for row in _paired(before.table, own)]
@@ -49,7 +47,7 @@ def versus(before: Validation, after: Validation) -> Validation:
     metrics = [metric for metric in _metrics(after) if metric in before.table.columns]
     worlds = [world for world in after.questions if world in before.questions]
     pairs = [paired_differences(index, world, name, metric) for world in worlds for metric in metrics]
-    found = decide([pair for pair in pairs if pair is not None], protocol.margin, protocol.confidence)
+    found = decide([pair for pair in pairs if pair is not None], after.margin)
     if not found:
         raise ValueError(
             f"{before.subject} and {after.subject} have no two seeds of a world in common; fresh seeds are shared only "

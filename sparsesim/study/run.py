@@ -323,14 +323,26 @@ class _Bar:
 class _Lines:
     def __init__(self, out: TextIO, every: float) -> None:
         self._out, self._every = out, every
-        self._next = 0.0
+        self._next = self._began = 0.0
+        self._first = 0
 
     def __call__(self, event: Event) -> None:
+        left = ""
+        if isinstance(event, Started):
+            self._next, self._began, self._first = 0.0, time.monotonic(), event.done
         if isinstance(event, CellsDone):
-            if time.monotonic() < self._next:
+            now = time.monotonic()
+            if now < self._next:
                 return
-            self._next = time.monotonic() + self._every
-        print(_sentence(event), file=self._out, flush=True)
+            if self._next and event.done > self._first:  # the first cells compile, and say little of the others
+                seconds = (now - self._began) * (event.total - event.done) / (event.done - self._first)
+                left = f", about {_duration(seconds)} left"
+            self._next = now + self._every
+        print(_sentence(event) + left, file=self._out, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def _sentence(event: Event) -> str:

@@ -97,23 +97,24 @@ def evaluate(
     seed: int = 0,
     encode: Callable[[Any, Any], Any] | None = None,
     decode: Callable[[Any, Any], Any] | None = None,
+    linear_decoder: bool = True,
 ) -> Scorecard:
     """Return the scores of a trained ``model`` in ``world`` with floor, oracle and genie beside each.
 
     Parameters
     ----------
-    model : torch module or numpy object with ``encode (n, d) -> (n, p)`` and ``decode (n, p) -> (n, d)``, or a
-        `FittedDictionary`.
+    model : torch module or numpy object with ``encode (n, d) -> (n, p)`` and ``decode (n, p) -> (n, d)``, what
+        `load_model` returns, or a `FittedDictionary`.
     world : the realised world that the model was trained on; a `FeatureSpec` is built with
         ``stream(seed, Role.TRUTH)``.
     n, draws : held-out samples a draw, and independent draws that the intervals are over.
     seed : of the held-out draws and of the random dictionary of the floor.
-    encode, decode : see `adapt`.
+    encode, decode, linear_decoder : see `adapt`.
 
     Raises
     ------
     ValueError, TypeError
-        If the model does not fit the world, is random or batch-dependent, or has no linear decoder.
+        If the model does not fit the world, is random or batch-dependent, or has no linear decoder and should.
     """
     check_int("n", n, 8)
     check_int("draws", draws, 2)
@@ -125,7 +126,7 @@ def evaluate(
     truth = world.build(stream(seed, Role.TRUTH)) if isinstance(world, FeatureSpec) else world
     truth.check_linear("evaluate, which compares with the true atoms,")
     batches = [truth.sample(n, stream(seed, Role.TEST, draw)) for draw in range(draws)]
-    adapted = adapt(model, batches[0].x[:256], encode=encode, decode=decode)
+    adapted = adapt(model, batches[0].x[:256], encode=encode, decode=decode, linear_decoder=linear_decoder)
     first = Evaluation(truth, adapted.fitted, batches[0])
     others = [Evaluation(truth, adapted.fitted, batch) for batch in batches[1:]]
     floor, oracle, genie = _references(first, batches, seed)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections import namedtuple
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -157,6 +160,64 @@ def test_what_is_left_open_is_an_error_that_lists_the_keyword(model, says):
     assert "differs from decode of encode" in dict(chosen.card)["forward"]  # the forward samples
 
 
+PEER = """
+import sys, numpy as np, torch
+sys.path.insert(0, sys.argv[1])
+from sparsesim.validate import adapt
+x = np.random.default_rng(0).standard_normal((40, 8)).astype(np.float32)
+library = sys.argv[2]
+if library == "overcomplete":
+    from overcomplete.sae import SAE, TopKSAE
+    models = [SAE(8, 16), TopKSAE(8, 16, top_k=3)]
+    rows = lambda model: model.get_dictionary()
+elif library == "sparsify":
+    from sparsify import SparseCoder, SparseCoderConfig
+    models = [SparseCoder(8, SparseCoderConfig(num_latents=p, k=3)) for p in (8, 16)]
+    rows = lambda model: model.W_dec
+elif library == "sae_lens":
+    from sae_lens.saes import StandardSAE, StandardSAEConfig, TopKSAE, TopKSAEConfig
+    models = [StandardSAE(StandardSAEConfig(d_in=8, d_sae=16)), TopKSAE(TopKSAEConfig(d_in=8, d_sae=16, k=3))]
+    rows = lambda model: model.W_dec
+else:
+    from dictionary_learning.dictionary import AutoEncoder
+    from dictionary_learning.trainers.top_k import AutoEncoderTopK
+    models = [AutoEncoder(8, 16), AutoEncoderTopK(8, 16, 3)]
+    rows = lambda model: model.decoder.weight.T
+for model in models:
+    model.train()
+    adapted = adapt(model, x)
+    expected = torch.nn.functional.normalize(rows(model).detach(), dim=1).numpy()
+    assert np.abs(adapted.fitted.atoms - expected).max() < 1e-5, "atoms"
+    assert model.training
+    print(dict(adapted.card)["codes"], "|", dict(adapted.card)["forward"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("library", "codes"),
+    [
+        ("overcomplete", "entry [1] of 2"),
+        ("sparsify", "values and places"),
+        ("sae_lens", "one array"),
+        ("dictionary_learning", "one array"),
+    ],
+)
+def test_the_objects_of_the_libraries_themselves_are_understood(library, codes):
+    python = os.environ.get("SPARSESIM_PEER_PYTHON")
+    if not python:
+        pytest.skip("SPARSESIM_PEER_PYTHON names no interpreter with the libraries")
+    root = str(Path(__file__).resolve().parents[2])
+    environment = {**os.environ, "SPARSIFY_DISABLE_TRITON": "1"}
+    done = subprocess.run(
+        [python, "-c", PEER, root, library], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    if "ModuleNotFoundError" in done.stderr:
+        pytest.skip(f"{library} is not there: {done.stderr.splitlines()[-1]}")
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stdout.splitlines() if "|" in line]
+    assert len(said) == 2 and all(codes in line and "| decode of encode, to" in line for line in said), said
+
+
 def test_torch_random_state_is_where_it_was_even_after_a_random_encode():
     class Noisy(Dense):
         def encode(self, x):
@@ -300,6 +361,19 @@ def test_a_nonlinear_decoder_is_refused_unless_asked_for_and_then_linearised_at_
     jacobian /= np.linalg.norm(jacobian, axis=1)[:, None]
     # Central differences of step h = 2^-7 |z|: the error is h^2/6 times a third derivative of tanh, which is at most 2.
     np.testing.assert_allclose(fitted.atoms, jacobian, atol=1e-3)
+
+
+def test_a_nonlinear_decoder_is_scored_in_a_world():
+    class Bent(Trained):
+        def decode(self, z):
+            return torch.sinh(0.3 * z) @ self.D / 0.3
+
+    with pytest.raises(ValueError, match="not affine"):
+        ss.evaluate(Bent(), WORLD, n=200, draws=2)
+    card = ss.evaluate(Bent(), WORLD, n=200, draws=2, linear_decoder=False)
+    # Its linearisation at any code is diagonal in the true atoms.
+    assert card["mcc"].score.mean == pytest.approx(1.0, abs=1e-9)
+    assert card["explained_variance"].score.mean > 0.95
 
 
 def test_a_linear_decoder_stays_linear_when_a_nonlinear_one_is_allowed():

@@ -15,8 +15,7 @@ import safetensors.numpy
 from sparsesim import Role, solvers, stream, worlds
 from sparsesim.solvers.neural.train import Training
 from sparsesim.solvers.pursuit import OrthogonalMatchingPursuit
-from sparsesim.validate import adapt, load_model
-from sparsesim.validate.export import export_saelens
+from sparsesim.validate import adapt, evaluate, export_saelens, load_model
 
 D, P, K = 8, 12, 2
 SPEC = worlds.superposed(dim=D, n_features=P, k=K)
@@ -66,6 +65,14 @@ def test_an_exported_fit_is_read_back_to_the_bit_and_encodes_as_before(name, tmp
     kept = ~off
     np.testing.assert_allclose(model(X)[kept], fitted.decode(fitted.encode(X))[kept], atol=1e-4)
     np.testing.assert_allclose(adapted.atoms, fitted.atoms, atol=1e-6)
+
+
+def test_a_folder_scores_as_the_fit_it_was_made_of(tmp_path):
+    export_saelens(fit("TopK"), tmp_path)
+    world = replace(SPEC, bias=0.6).build(stream(0, Role.TRUTH))
+    own, read = (evaluate(each, world, n=100, draws=2) for each in (fit("TopK"), load_model(tmp_path)))
+    for metric in ("mcc", "l0", "support_f1"):
+        assert read[metric].score.mean == pytest.approx(own[metric].score.mean, abs=1e-3)  # at most a tie apart
 
 
 def test_the_weights_in_the_file_are_the_arrays_that_were_returned(tmp_path):

@@ -18,11 +18,11 @@ a.chip { text-decoration:none } .chips { display:flex; flex-wrap:wrap; gap:8px; 
 .pictures figcaption b { color:var(--ink) }
 .legend { display:flex; flex-wrap:wrap; gap:4px 18px; font-size:13px; margin:8px 0; padding:0; list-style:none }
 .legend b { display:inline-block; min-width:1.1em; text-align:center; font-size:14px; font-weight:400 }
-.matrix td { white-space:nowrap; padding:6px 10px 6px 8px; line-height:1.3 }
+.matrix td { white-space:nowrap; padding:6px 8px; line-height:1.3 }
 .matrix th { padding-left:8px } .matrix tbody th { color:var(--ink) }
 .matrix th:first-child { position:sticky; left:0; background:var(--paper) }
 .matrix td.better { background:#e6f0f6 } .matrix td.worse { background:#fbece2 } .matrix td.same { background:#f6f7f9 }
-.matrix .chip { min-width:86px } .small { font-size:11px; color:var(--soft) }
+.matrix .chip { min-width:86px; font-size:10px; letter-spacing:0; padding:1px 7px } .small { font-size:11px; color:var(--soft) }
 .filters { display:flex; flex-wrap:wrap; gap:8px 16px; align-items:center; font-size:13px; margin:10px 0 }
 .filters select { font:inherit; max-width:60vw } [hidden] { display:none !important }
 th[aria-sort] { cursor:pointer } th[aria-sort]:hover, th[aria-sort]:focus-visible { color:var(--ink) }

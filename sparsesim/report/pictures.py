@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -78,7 +77,8 @@ def draw_portrait(portrait: Portrait, name: str) -> str:
         left.set_ylim(m - 0.5, -0.5)
         if p > m:
             left.axvline(m - 0.5, color="#1d2430", lw=0.8, ls=":")
-        right.barh(np.arange(m), portrait.error[rows], height=1.0, color="#5b6675", lw=0)
+        edges = np.arange(m + 1) - 0.5
+        right.stairs(portrait.error[rows], edges, orientation="horizontal", fill=True, color="#5b6675", lw=0)
         right.set(xlim=(0, 1), xlabel="1 − |cos|", xticks=[0, 1])
         right.tick_params(left=False, labelleft=False)
         bar = figure.colorbar(
@@ -182,19 +182,20 @@ def draw_standings(standings: Sequence[Standing], name: str) -> str:
     with _drawing(name):
         figure = Figure(figsize=(3.9, 0.8 + 0.27 * len(standings)), layout="constrained")
         axes = figure.subplots()
-        for place, one in enumerate(standings):
-            axes.plot([one.floor.mean, one.oracle.mean], [place, place], color="#dfe3e8", lw=5, solid_capstyle="butt")
-            for who, level in (
-                ("floor", one.floor),
-                ("genie", one.genie),
-                ("oracle", one.oracle),
-                ("subject", one.score),
-            ):
-                _dot(axes, look(who).colour, look(who).marker, level, place, 7 if who == "subject" else 5)
+        places = np.arange(len(standings), dtype=np.float64)
+        ways = [(one.floor.mean, one.oracle.mean) for one in standings]
+        axes.hlines(places, *zip(*ways, strict=True), color="#dfe3e8", lw=5)
+        levels = {
+            "floor": [one.floor for one in standings],
+            "genie": [one.genie for one in standings],
+            "oracle": [one.oracle for one in standings],
+            "subject": [one.score for one in standings],
+        }
+        for who, shown in levels.items():
+            _dots(axes, look(who).colour, look(who).marker, shown, places, 7 if who == "subject" else 5)
         axes.set_yticks(range(len(standings)), [spelt(one.metric) for one in standings])
         axes.set_ylim(len(standings) - 0.4, -0.6)
-        levels = [level.mean for one in standings for level in (one.score, one.floor, one.oracle, one.genie)]
-        axes.set_xlim(framed(levels, axes.get_xlim()))
+        axes.set_xlim(framed([level.mean for shown in levels.values() for level in shown], axes.get_xlim()))
         axes.grid(True, axis="x")
         axes.set_axisbelow(True)
         return svg(figure, name)
@@ -206,9 +207,9 @@ def draw_causes(causes: Sequence[Cause], name: str) -> str:
         figure = Figure(figsize=(3.7, 0.95 + 0.3 * len(causes)), layout="constrained")
         axes = figure.subplots()
         axes.axvline(0, color="#5b6675", lw=0.8)
-        for place, one in enumerate(causes):
-            _dot(axes, "#8c8c8c", "D", one.alone, place + 0.18, 3.5)
-            _dot(axes, look("subject").colour, "o", one.slope, place - 0.12, 6)
+        places = np.arange(len(causes), dtype=np.float64)
+        _dots(axes, "#8c8c8c", "D", [one.alone for one in causes], places + 0.18, 3.5)
+        _dots(axes, look("subject").colour, "o", [one.slope for one in causes], places - 0.12, 6)
         axes.set_yticks(range(len(causes)), [one.property for one in causes])
         axes.set_ylim(len(causes) - 0.4, -0.6)
         reach = 1.05 * max([0.1, *(abs(edge) for one in causes for edge in _edges(one.slope) + _edges(one.alone))])
@@ -221,10 +222,11 @@ def _edges(level: Interval) -> list[float]:
     return [edge for edge in (level.low, level.mean, level.high) if math.isfinite(edge)]
 
 
-def _dot(axes: Axes, colour: str, marker: str, level: Interval, place: float, size: float) -> None:
-    error: Any = None if not math.isfinite(level.half_width) else level.half_width
-    white = "#ffffff" if marker not in "xX+" and size > 6 else colour
+def _dots(axes: Axes, colour: str, marker: str, levels: Sequence[Interval], places: FloatArray, size: float) -> None:
+    """Draw ``levels`` as points with their intervals; one seed has no interval, and no bar."""
+    strong = size > 6 and marker not in "xX+"
     axes.errorbar(
-        [level.mean], [place], xerr=error, color=colour, marker=marker, ms=size, mec=white, ls="",
-        mew=0.8 if white != colour else 1.4, elinewidth=1.6 if size > 6 else 1.1, zorder=size,
+        [level.mean for level in levels], places, xerr=np.nan_to_num([level.half_width for level in levels]),
+        color=colour, marker=marker, ms=size, mec="#ffffff" if strong else colour, mew=0.8 if strong else 1.4, ls="",
+        elinewidth=1.6 if strong else 1.1, zorder=size,
     )  # fmt: skip

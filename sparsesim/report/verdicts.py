@@ -64,10 +64,14 @@ def verdict(validation: Validation) -> str:
     """Return the verdict: a sentence, a chip for each outcome, and what stands out on either side."""
     found = validation.comparisons
     counts = {outcome: sum(one.outcome is outcome for one in found) for outcome in Outcome}
-    chips = "".join(
-        f'<a class="chip {outcome.value}" href="#comparisons" data-outcome="{outcome.value}">'
-        f"{SIGNS[outcome]} {outcome.name} {counts[outcome]}</a>"
-        for outcome in Outcome
+    chips = (
+        ""
+        if not found
+        else "".join(
+            f'<a class="chip {outcome.value}" href="#comparisons" data-outcome="{outcome.value}">'
+            f"{SIGNS[outcome]} {outcome.name} {counts[outcome]}</a>"
+            for outcome in Outcome
+        )
     )
     failed = len(validation.failures)
     warning = f'<p><a href="#failures">{failed} cell{"s" * (failed > 1)} failed</a>; their rows are missing.</p>'
@@ -85,10 +89,11 @@ def _sentence(validation: Validation, counts: dict[Outcome, int]) -> str:
         return f"{name} was compared with nothing under {escape(validation.protocol)}; its standings are below."
     references = {one.reference for one in found}
     worlds = {one.world for one in found}
+    who = escape(look(*references).label) if len(references) == 1 else f"{len(references)} references"
     seeds = sorted({one.difference.n for one in found})
     span = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     return (
-        f"Held against {_count(references, 'reference')} in {_count(worlds, 'world')} over {span} paired seeds at its "
+        f"Held against {who} in {len(worlds)} world{'s' * (len(worlds) > 1)} over {span} paired seeds at its "
         f"own L0, {name} is better in {counts[Outcome.BETTER]}, worse in {counts[Outcome.WORSE]} and the same in "
         f"{counts[Outcome.SAME]} of {len(found)} comparisons; {counts[Outcome.UNDECIDED]} are undecided."
     )
@@ -113,10 +118,6 @@ def _ways(standings: Sequence[Standing]) -> str:
     ways = [(one.world, way(one)) for one in standings if one.metric == metric]
     said = " · ".join(f"{escape(world)} <b>{percent(share)}</b>" for world, share in ways)
     return f"<p>Of the way from floor to oracle in {escape(spelt(metric))}: {said}.</p>"
-
-
-def _count(things: set[str], noun: str) -> str:
-    return f"{len(things)} {noun}{'s' * (len(things) != 1)}"
 
 
 def _outstanding(found: Sequence[Comparison], outcome: Outcome, most: int = 3) -> str:

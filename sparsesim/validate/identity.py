@@ -7,6 +7,7 @@ packages; of these the version counts. Where something cannot be followed there 
 
 from __future__ import annotations
 
+import copyreg
 import dis
 import enum
 import functools
@@ -125,7 +126,9 @@ class _Walk:
         yield f"array {array.dtype.str} {array.shape} {values}"
 
     def _builtin(self, function: Any) -> Iterator[str]:
-        owner = getattr(function, "__self__", None)
+        owner, module = getattr(function, "__self__", None), getattr(function, "__module__", None)
+        if module and not _installed(module):
+            raise UnknownCodeError(f"{module}.{function.__qualname__} is compiled code of no installed package")
         yield f"builtin {getattr(function, '__qualname__', function)}"
         if owner is not None and not isinstance(owner, types.ModuleType):
             yield from self.words(owner)
@@ -197,18 +200,31 @@ class _Walk:
     def _object(self, thing: Any) -> Iterator[str]:
         """Yield what pickle would keep of ``thing``; what pickle cannot take apart has no identity."""
         try:
-            parts = thing.__reduce_ex__(4)
+            known = copyreg.dispatch_table.get(type(thing))
+            parts: Any = thing.__reduce_ex__(4) if known is None else known(thing)
         except Exception as error:
             raise UnknownCodeError(
                 f"an object of type {type(thing).__qualname__} cannot be followed: {error}"
             ) from error
         yield f"object {type(thing).__module__}.{type(thing).__qualname__}"
         yield from self.words(type(thing))
-        if isinstance(parts, str):
-            yield parts
+        if isinstance(parts, str):  # pickled by its name alone
+            yield from self._named(thing, parts)
             return
         for part in parts:
             yield from self.words(list(part) if hasattr(part, "__next__") else part)
+
+    def _named(self, thing: Any, name: str) -> Iterator[str]:
+        """Yield what stands behind a name: the function within a cache, or the version of an installed package."""
+        yield name
+        if hasattr(thing, "__wrapped__"):
+            yield from self.words(thing.__wrapped__)
+            return
+        module = getattr(thing, "__module__", None) or type(thing).__module__
+        installed = _installed(module)
+        if not installed:
+            raise UnknownCodeError(f"{module}.{name} is known by its name alone")
+        yield f"{module} {installed}"
 
 
 def _imported(name: str, package: str | None) -> types.ModuleType:

@@ -114,8 +114,6 @@ class OutsideSolver:
             model = self._made(seed, x.shape[1])
             trained = self._trained(model, x, seed, own, order)
             result = adapt(trained, x[:PROBE])
-        if isinstance(trained, FittedDictionary):
-            result = replace(result, fitted=trained)
         name = f"{type(model).__module__}.{type(model).__qualname__}"
         card = tuple(("model", name) if entry == "model" else (entry, finding) for entry, finding in result.card)
         return replace(result, card=card)

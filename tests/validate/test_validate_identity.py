@@ -53,6 +53,9 @@ def test_the_same_code_is_the_same_and_other_constants_are_not():
         (made(frozenset("ab")), made(frozenset("ac"))),
         (made(types.SimpleNamespace(a=1)), made(types.SimpleNamespace(a=2))),
         (made(math.sin), made(math.cos)),
+        (made(np.float32), made(np.float64)),
+        (made(np.add), made(np.subtract)),
+        (functools.lru_cache(made(1)), functools.lru_cache(made(2))),
     ],
 )
 def test_what_a_closure_holds_counts(first, second):

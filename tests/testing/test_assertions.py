@@ -22,7 +22,6 @@ from sparsesim.generators import (
     SignalToNoise,
     Uniform,
 )
-from sparsesim.kernels.training import kernel_threads
 from sparsesim.metrics import mcc, support_f1
 from sparsesim.solvers import OrthogonalMatchingPursuit, RandomDictionary
 from sparsesim.solvers.base import FittedDictionary, Status
@@ -34,13 +33,6 @@ ROOT = Path(__file__).resolve().parents[2]
 WORLD = FeatureSpec(4, Bernoulli(EqualRates(4, 0.3)), Orthonormal(), Uniform(0.5, 1.5))
 FLOOR = RandomDictionary(4, OrthogonalMatchingPursuit(2))
 BRIEF = {"n_train": 20}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """The samples are few: threads would only wait for each other."""
-    with kernel_threads(1):
-        yield
 
 
 @dataclass(frozen=True)

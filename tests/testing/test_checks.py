@@ -7,40 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
-from sparsesim.kernels.training import kernel_threads
 from sparsesim.solvers import OrthogonalMatchingPursuit, RandomDictionary, TopK
 from sparsesim.testing import CHECKS, OUTSIDE_CHECKS, check_solver, parametrize_with_checks, solver_of
 from sparsesim.testing.conformance import reconstruction_beats_the_mean
 
 FLOOR = RandomDictionary(12, OrthogonalMatchingPursuit(2))
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """The samples are few: threads would only wait for each other."""
-    with kernel_threads(1):
-        yield
-
-
-class Plain(nn.Module):
-    """What a user brings: no base class of ours, trained on reconstruction by our loop."""
-
-    def __init__(self, dim, width):
-        super().__init__()
-        self.encoder, self.decoder = nn.Linear(dim, width), nn.Linear(width, dim)
-
-    def encode(self, x):
-        return torch.relu(self.encoder(x))
-
-    def decode(self, codes):
-        return self.decoder(codes)
-
-
-def plain(seed, width, dim):
-    return Plain(dim, width)
 
 
 class Tight:
@@ -106,7 +78,7 @@ def local(seed, width, dim):
     return Local(width, dim)
 
 
-@parametrize_with_checks([plain, tight, solver_of(tight, 16), FLOOR])
+@parametrize_with_checks([tight, solver_of(tight, 16), FLOOR])
 def test_promises(solver, check):
     check(solver)
 

@@ -16,7 +16,6 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sparsesim import Role, stream
-from sparsesim.kernels.training import kernel_threads
 from sparsesim.sklearn import DictionaryEstimator
 from sparsesim.solvers import KSVD, KMeans, OrthogonalMatchingPursuit, TopK, Training
 from sparsesim.testing.conformance import toy_samples
@@ -28,13 +27,6 @@ ESTIMATORS = [
     DictionaryEstimator(KMeans(1), random_state=0),  # one atom, since some checks have one sample
     DictionaryEstimator(TopK(5, 1, training=Training(steps=5, batch_size=16)), sparse_output=True),
 ]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """The samples are few: threads would only wait for each other."""
-    with kernel_threads(1):
-        yield
 
 
 @parametrize_with_checks(ESTIMATORS)

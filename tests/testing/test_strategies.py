@@ -26,20 +26,12 @@ from sparsesim.generators import (
     Orthonormal,
 )
 from sparsesim.generators.geometry import coherence
-from sparsesim.kernels.training import kernel_threads
 from sparsesim.testing import strategies
 from theory.frames import coherence_bound
 
 ROOT = Path(__file__).resolve().parents[2]
 FEW = settings(max_examples=60)
 SEARCH = settings(max_examples=2000, derandomize=True, suppress_health_check=list(HealthCheck))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """The samples are few: threads would only wait for each other."""
-    with kernel_threads(1):
-        yield
 
 
 @FEW

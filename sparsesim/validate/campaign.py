@@ -71,7 +71,7 @@ def _write(path: Path, evaluation: Evaluation, card: tuple[tuple[str, str], ...]
         rate=feature_rates(evaluation),
         card=np.array(card, dtype=np.str_),
     )
-    os.replace(f"{draft}.npz" if not draft.exists() else draft, path)
+    os.replace(draft, path)
 
 
 @final

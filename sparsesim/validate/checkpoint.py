@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,10 @@ def read_checkpoint(path: Path) -> dict[str, npt.NDArray[Any]]:
             f"{path.name} is a pickle, which torch {torch.__version__} does not read safely. Use torch >= 2.10, or "
             "convert the file by safetensors.torch.save_file(state, 'ae.safetensors') where it was written."
         )
-    check_digest(path, path.read_bytes())
+    content = path.read_bytes()
+    check_digest(path, content)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{path.name} cannot be read as tensors alone ({reason:.200}). It is not read.") from error

@@ -59,6 +59,11 @@ def test_a_number_that_is_not_finite_comes_back(validation, tmp_path):
     json.loads((tmp_path / FACTS).read_text("utf-8"), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
 
 
+def test_half_a_character_in_a_message_comes_back(validation, tmp_path):
+    odd = dataclasses.replace(validation, failures=("no file named \udce9t\udce9",))
+    assert read_validation(save_validation(odd, tmp_path)).failures == odd.failures
+
+
 def test_a_fact_that_json_cannot_hold_is_named_and_nothing_is_written(validation, tmp_path):
     odd = dataclasses.replace(validation, provenance={"engine": object()})
     with pytest.raises(TypeError, match=r"validation\.provenance\['engine'\] must be a string"):

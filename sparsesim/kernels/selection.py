@@ -99,13 +99,13 @@ def _compact(found: Any, indptr: Any, indices: Any) -> None:
             indices[low + t] = found[row, t]
 
 
-def select_batches(u: npt.NDArray[Any], k: npt.NDArray[np.int64], *, magnitude: bool = False) -> Selected:
-    """Return ``indptr`` and ``indices``, as `select_rows`, of the ``B k[e]`` largest positive entries of member e."""
+def select_batches(u: npt.NDArray[Any], numbers: npt.NDArray[np.int64], *, magnitude: bool = False) -> Selected:
+    """Return ``indptr`` and ``indices``, as `select_rows`, of the ``numbers[e]`` largest positive ones of member e."""
     members, batch, p = u.shape
     keys = _keys(u, magnitude)
     parts, counts = [], [np.zeros(1, np.int64)]
     for member in range(members):
-        wanted = batch * int(k[member])
+        wanted = int(numbers[member])
         rows, values, columns = _candidates(keys[member], wanted)
         if len(values) > wanted:
             bar = np.partition(values, len(values) - wanted)[len(values) - wanted]

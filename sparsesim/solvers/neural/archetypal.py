@@ -30,7 +30,7 @@ class ArchetypalModule(SparseModule):
 
     def __init__(self, spec: Archetypal, dim: int, rng: Rng) -> None:
         super().__init__()
-        self.k = spec.k
+        self.k = int(spec.k)
         self.encoder = drawn(np.zeros((spec.width, dim)))
         self.encoder_bias = drawn(np.zeros(spec.width))
         self.weights = drawn(_one_each(spec.width, spec.candidates, rng))

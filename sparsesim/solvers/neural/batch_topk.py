@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 from torch import Tensor
 
@@ -39,14 +39,16 @@ class BatchTopKModule(SelectiveModule):
 class BatchTopK(SelectiveSolver):
     """Learns atoms and an encoder that gives samples ``k`` positive codes on average, more to those that need more.
 
-    As `TopK`, but training keeps the B k largest entries of ReLU(u) of the whole batch. Inference knows no batch:
-    z = u * 1[u > theta], theta the running mean of the smallest kept entry of the training batches. Parameters are
-    those of `SelectiveSolver`.
+    As `TopK`, but training keeps the B k largest entries of ReLU(u) of the whole batch; k may be a fraction. Inference
+    knows no batch: z = u * 1[u > theta], theta the running mean of the smallest kept entry of the training batches.
+    Parameters are those of `SelectiveSolver`.
 
     References
     ----------
     Bussmann, Leask, Nanda (2024), "BatchTopK sparse autoencoders", arXiv 2412.06410, section 3.
     """
+
+    whole: ClassVar[bool] = False
 
     def module(self, dim: int, rng: Rng) -> BatchTopKModule:
         return BatchTopKModule(self, dim, rng)

@@ -53,7 +53,7 @@ class FeatureChoiceModule(SelectiveModule):
         expected = zipf_shares(spec.width, spec.exponent, spec.shift)
         self.dead = UnderusedLatents(dim, spec.aux, spec.dead_after, expected)
         self.thresholds = LatentThresholds(spec.width)
-        self.register_buffer("rates", torch.tensor(firing_rates(expected, spec.k), dtype=torch.float32))
+        self.register_buffer("rates", torch.tensor(firing_rates(expected, int(spec.k)), dtype=torch.float32))
         self.mutual, self.choosing = spec.mutual, True
 
     def select(self, u: Tensor) -> Tensor:

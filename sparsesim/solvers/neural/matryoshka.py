@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 from torch import Tensor
@@ -103,6 +103,8 @@ class Matryoshka(SelectiveSolver):
     Bussmann, Nabeshima, Karvonen, Nanda (2025), "Learning multi-level features with Matryoshka sparse autoencoders",
     arXiv 2503.17547.
     """
+
+    whole: ClassVar[bool] = False
 
     prefixes: tuple[int, ...] | RandomPrefixes = ()
 

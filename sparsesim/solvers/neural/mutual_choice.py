@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 from sparsesim._arrays import Rng, check_real
 from sparsesim.solvers.neural.batch_topk import BatchTopKModule
@@ -40,6 +40,8 @@ class MutualChoice(SelectiveSolver):
     Ayonrinde (2024), "Adaptive sparse allocation with mutual choice and feature choice sparse autoencoders",
     arXiv 2411.02124.
     """
+
+    whole: ClassVar[bool] = False
 
     exponent: float = 1.0
     shift: float = 0.0

@@ -29,7 +29,7 @@ class PolynomialModule(SparseModule):
 
     def __init__(self, spec: PolynomialSAE, dim: int, rng: Rng) -> None:
         super().__init__()
-        self.k, self.pair_rank, self.triple_rank = spec.k, spec.pair_rank, spec.triple_rank
+        self.k, self.pair_rank, self.triple_rank = int(spec.k), spec.pair_rank, spec.triple_rank
         rank = min(spec.width, dim) if spec.rank is None else spec.rank
         self.basis = drawn(_orthonormal(spec.width, rank, rng))
         # Rows of U C_1, the atoms of a single latent, start with a mean square norm of one.

@@ -45,6 +45,11 @@ def largest_magnitude(u: Tensor, k: int | Tensor) -> Tensor:
     return largest(u.detach().abs(), k)
 
 
+def of_batch(k: int | Tensor, batch: int) -> Tensor:
+    """Return how many latents a batch of B samples keeps, B k to the nearest whole number, at least one."""
+    return (torch.as_tensor(k) * batch).round().clamp_min(1).to(torch.int64)
+
+
 def largest_of_batch(u: Tensor, k: int | Tensor) -> Tensor:
-    """Return a 0/1 mask like ``u (..., B, p)``: the B k largest positive entries of each batch."""
-    return largest(u.flatten(-2), u.shape[-2] * k).view(u.shape)
+    """Return a 0/1 mask like ``u (..., B, p)``: the B k largest positive entries of each batch, see `of_batch`."""
+    return largest(u.flatten(-2), of_batch(k, u.shape[-2])).view(u.shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -24,20 +25,25 @@ class SelectiveSolver(NeuralSolver):
     Parameters
     ----------
     width : p, the number of atoms.
-    k : latents kept for each sample, in [1, width].
+    k : latents kept for each sample, in [1, width]; a whole number, unless a batch shares its latents out.
     aux : weight of AuxK; 0 leaves dead latents alone.
     dead_after : steps of silence after which a latent is dead.
     """
 
+    whole: ClassVar[bool] = True  # False where k is a mean over samples and may be a fraction
+
     width: int
-    k: int
+    k: float
     aux: float = 1 / 32
     dead_after: int = 100
     training: Training = field(default_factory=Training)
 
     def __post_init__(self) -> None:
         check_neural(self)
-        check_int("k", self.k, 1, self.width, high_name="width")
+        if self.whole:
+            check_int("k", self.k, 1, self.width, high_name="width")
+        else:
+            check_real("k", self.k, 0.0, self.width, open_low=True)
         check_real("aux", self.aux, 0.0)
         check_int("dead_after", self.dead_after, 1)
 
@@ -52,7 +58,8 @@ class SelectiveModule(UnitDecoder):
 
     def __init__(self, spec: SelectiveSolver, dim: int, rng: Rng) -> None:
         super().__init__(spec.width, dim, rng)
-        self.register_buffer("k", torch.tensor(spec.k))  # a buffer, since members of an ensemble may differ in it
+        kind = torch.int64 if spec.whole else torch.float64
+        self.register_buffer("k", torch.tensor(spec.k, dtype=kind))  # members of an ensemble may differ in it
         self.dead = DeadLatents(spec.width, dim, spec.aux, spec.dead_after)
 
     @abstractmethod

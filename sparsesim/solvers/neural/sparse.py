@@ -18,7 +18,7 @@ from torch import Tensor
 from sparsesim._arrays import IntArray
 from sparsesim.kernels import selection as chosen
 from sparsesim.kernels import training as kernels
-from sparsesim.solvers.neural.selection import largest
+from sparsesim.solvers.neural.selection import largest, of_batch
 
 
 @final
@@ -94,7 +94,7 @@ def select_rows(u: Tensor, k: Tensor, *, magnitude: bool = False) -> Selection:
 def select_batches(u: Tensor, k: Tensor, *, magnitude: bool = False) -> Selection:
     """Return the ``B k`` largest positive entries of each batch ``u (..., B, p)``, see `largest_of_batch`."""
     batched = _batched(u)
-    found = chosen.select_batches(batched, _each(k, len(batched)), magnitude=magnitude)
+    found = chosen.select_batches(batched, _each(of_batch(k, u.shape[-2]), len(batched)), magnitude=magnitude)
     return Selection(*found, tuple(u.shape))
 
 

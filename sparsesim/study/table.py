@@ -45,7 +45,8 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> Path:
     draft = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
         with open(draft, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            # Half a character (file names in messages have some) is no reason to lose the page that quotes it.
+            file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, target)

@@ -26,20 +26,23 @@ N_TEST = 1000  # held-out samples of each seed
 SHOWN = 5  # seeds in a message, the worst ones
 
 
-class Refuted(AssertionError):
+class _NotSupported(AssertionError):
+    def __init__(self, message: str, finding: Finding) -> None:
+        super().__init__(message)
+        self.finding = finding
+
+    def __reduce__(self) -> tuple[Any, ...]:  # an exception is rebuilt from its message alone otherwise
+        return type(self), (str(self), self.finding)
+
+
+@final
+class Refuted(_NotSupported):
     """The claim is false, at the stated confidence; ``finding`` has the numbers."""
 
-    def __init__(self, message: str, finding: Finding) -> None:
-        super().__init__(message)
-        self.finding = finding
 
-
-class Undecided(AssertionError):
+@final
+class Undecided(_NotSupported):
     """The seeds did not suffice for either decision; ``finding`` has the numbers, the message how many would."""
-
-    def __init__(self, message: str, finding: Finding) -> None:
-        super().__init__(message)
-        self.finding = finding
 
 
 @final
@@ -150,7 +153,7 @@ def assert_recovers(
     Parameters
     ----------
     solver : any `Solver`; or ``factory(seed, width, dim)`` of an outside model, which stands for `solver_of` it with
-        as many atoms as the world has features.
+        as many atoms as the world has features, and told the mean number of active ones if it takes ``k``.
     world : a specification, whose directions each seed draws.
     at_least, in_fraction : of the claim.
     confidence : 1 minus the probability of a wrong decision, over all looks together.

@@ -79,6 +79,12 @@ def test_an_infeasible_dictionary_is_refused_when_it_is_asked_for(m, d, bound, m
         strategies.dictionaries(m, d, coherence_at_most=bound)
 
 
+@pytest.mark.parametrize("rows", [np.array([[1.0, 0.0], [1.0, 0.0]]), 1.0001 * np.eye(2), np.full((2, 2), np.nan)])
+def test_what_breaks_the_bound_is_not_handed_out(rows):
+    with pytest.raises(ArithmeticError, match="a defect of sparsesim"):
+        strategies._certify(rows, 0.5)
+
+
 def found(strategy, condition):
     return find(strategy, condition, settings=SEARCH)
 

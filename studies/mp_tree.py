@@ -68,16 +68,19 @@ def solvers(size: Size) -> dict[str, Solver]:
     """Return the autoencoders by name.
 
     Matching pursuit has the released settings: samples as they are, no bias, steps until the residual is below 0.05.
-    The mean number of active features is 1.36 and k is whole, so that 1 and 2 stand on both sides of it; the penalty of
-    the L1 norm gives about as many.
+    Those that choose among a batch are told the true mean number of active features, and 1 and 2 on both sides of it;
+    the penalty of the L1 norm gives about as many.
     """
     raw = Training(steps=size.pursuit_steps, batch_size=200, learning_rate=3e-2, normalise=False)
     training = Training(steps=size.steps, batch_size=200)
+    true_k = round(float(world().support.marginals().sum()), 4)
     return {
         "mp": MatchingPursuitSAE(WIDTH, WIDTH, tolerance=0.05, learn_bias=False, training=raw),
         "relu_l1": ReLUL1(WIDTH, 1.0, training=training),
+        "batch_topk": BatchTopK(WIDTH, true_k, training=training),
         "batch_topk_1": BatchTopK(WIDTH, 1, training=training),
         "batch_topk_2": BatchTopK(WIDTH, 2, training=training),
+        "matryoshka": Matryoshka(WIDTH, true_k, prefixes=PREFIXES, training=training),
         "matryoshka_1": Matryoshka(WIDTH, 1, prefixes=PREFIXES, training=training),
         "matryoshka_2": Matryoshka(WIDTH, 2, prefixes=PREFIXES, training=training),
     }

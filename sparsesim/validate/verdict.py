@@ -60,13 +60,13 @@ def _overview(validation: Validation) -> Iterator[str]:
     marks = {(one.world, one.reference): one for one in validation.comparisons if one.metric == HEADLINE}
     width = max([len(world) for world in validation.questions], default=5)
     yield f"{HEADLINE:<{width}}{'subject':>10}{'floor':>8}{'oracle':>8}{'way up':>8}" + "".join(
-        f"{name:>12}" for name in references
+        f"{name:>14}" for name in references
     )
     for one in validation.standings:
         if one.metric == HEADLINE:
             cells = [_marked(marks.get((one.world, name))) for name in references]
             scores = f"{one.score.mean:>10.3f}{one.floor.mean:>8.3f}{one.oracle.mean:>8.3f}{_way(one):>8}"
-            yield f"{one.world:<{width}}{scores}" + "".join(f"{cell:>12}" for cell in cells)
+            yield f"{one.world:<{width}}{scores}" + "".join(f"{cell:>14}" for cell in cells)
 
 
 def _way(one: Standing) -> str:

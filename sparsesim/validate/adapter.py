@@ -21,6 +21,7 @@ from sparsesim.validate.bridge import (
     random_state_kept,
 )
 from sparsesim.validate.dialects import candidates, choose
+from sparsesim.validate.weights import LoadedModel
 
 
 @final
@@ -206,7 +207,10 @@ def _card(
     share = probes.explained(probe, reconstruction)
     worse = ", worse than the mean does: was it trained on such samples, in this scale?" if share < 0 else ""
     return (
-        ("model", f"{type(model).__module__}.{type(model).__qualname__}"),
+        (
+            "model",
+            model.origin if isinstance(model, LoadedModel) else f"{type(model).__module__}.{type(model).__qualname__}",
+        ),
         ("shapes", f"width p={width}, dimension d={dim}"),
         ("computes", bridge.home()),
         ("input", f"as it is, never rescaled: norm {np.linalg.norm(probe, axis=1).mean():.3g} on average"),

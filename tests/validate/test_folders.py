@@ -48,6 +48,7 @@ def test_what_a_library_saved_computes_what_the_library_computes(name):
     # Unit atoms with norms folded into the codes rebuild the same samples.
     np.testing.assert_allclose(adapted.fitted.decode(adapted.fitted.encode(probe)), model(probe), atol=1e-12)
     assert "decode of encode" in dict(adapted.card)["forward"]
+    assert dict(adapted.card)["model"] == model.origin and name.split("/")[0] in model.origin.lower()
 
 
 @pytest.mark.parametrize("library", ["saelens", "sparsify", "dictionary_learning"])

@@ -202,15 +202,13 @@ def _card(
     bridge: Bridge, probe: FloatArray, codes: FloatArray, part: probes.Linear, manner: str
 ) -> tuple[tuple[str, str], ...]:
     model, (width, dim) = bridge.model, part.atoms.shape
+    name = model.origin if isinstance(model, LoadedModel) else f"{type(model).__module__}.{type(model).__qualname__}"
     norms = np.linalg.norm(part.atoms, axis=1)
     reconstruction = bridge.decode(codes, dim)
     share = probes.explained(probe, reconstruction)
     worse = ", worse than the mean does: was it trained on such samples, in this scale?" if share < 0 else ""
     return (
-        (
-            "model",
-            model.origin if isinstance(model, LoadedModel) else f"{type(model).__module__}.{type(model).__qualname__}",
-        ),
+        ("model", name),
         ("shapes", f"width p={width}, dimension d={dim}"),
         ("computes", bridge.home()),
         ("input", f"as it is, never rescaled: norm {np.linalg.norm(probe, axis=1).mean():.3g} on average"),

@@ -133,5 +133,5 @@ def _bisect(holds: Callable[[float], bool], low: float, high: float) -> float:
     """Return the largest number in [low, high] below which ``holds`` is true, on the safe side of rounding."""
     for _ in range(60):
         middle = (low + high) / 2.0
-        low, high = (middle, high) if middle > 0 and holds(middle) else (low, middle)
+        low, high = (middle, high) if holds(middle) else (low, middle)
     return low

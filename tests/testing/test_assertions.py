@@ -28,7 +28,7 @@ from sparsesim.solvers import OrthogonalMatchingPursuit, RandomDictionary
 from sparsesim.solvers.base import FittedDictionary, Status
 from sparsesim.study import FitCell
 from sparsesim.testing import Decision, Refuted, Undecided, assert_no_worse_than, assert_recovers
-from sparsesim.testing.reproduction import Program
+from sparsesim.testing.reproduction import Program, _folder
 
 ROOT = Path(__file__).resolve().parents[2]
 WORLD = FeatureSpec(4, Bernoulli(EqualRates(4, 0.3)), Orthonormal(), Uniform(0.5, 1.5))
@@ -230,6 +230,13 @@ def test_names_that_clash_are_told_apart():
     namespace = {}
     exec(shlex.split(program.command("out = sparsesim.study.cell.FitCell"))[2], namespace)
     assert namespace["out"] is FitCell
+
+
+def test_the_folder_of_a_module_is_where_it_is_imported_from():
+    for module in ("json", "json.decoder"):  # a package and a module in it
+        assert (Path(_folder(module)) / "json" / "__init__.py").exists()
+    with pytest.raises(TypeError, match="no file"):
+        _folder("sys")
 
 
 @pytest.mark.parametrize("value", [np.eye(2), object(), lambda: 0])

@@ -57,6 +57,14 @@ def test_sparse_output_is_the_same_codes_as_csr():
     assert np.array_equal(sparse.inverse_transform(codes), dense.inverse_transform(dense.transform(x)))
 
 
+def test_single_precision_stays_single():
+    x = toy_samples().astype(np.float32)
+    model = DictionaryEstimator(SOLVER, random_state=0).fit(x)
+    codes = model.transform(x)
+    assert codes.dtype == model.inverse_transform(codes).dtype == np.float32
+    assert model.__sklearn_tags__().transformer_tags.preserves_dtype == ["float64", "float32"]
+
+
 def test_the_score_is_the_explained_variance():
     x = toy_samples() + 3.0
     model = DictionaryEstimator(SOLVER, random_state=0).fit(x)

@@ -26,7 +26,7 @@ from sparsesim.generators import (
     Orthonormal,
 )
 from sparsesim.generators.geometry import coherence
-from sparsesim.testing import strategies
+from sparsesim.testing import axes, strategies
 from theory.frames import coherence_bound
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -150,6 +150,15 @@ def test_worlds_build_sample_and_keep_their_promises(data):
     assert spec.support.marginals().min() >= least * (1 - 1e-12)
     assert np.isfinite(batch.x).all()
     assert model.is_linear
+
+
+@settings(max_examples=400)
+@given(st.sampled_from([1e-3, 1 / 12]).flatmap(lambda rate: st.tuples(st.just(rate), axes.supports(12, rate))))
+def test_every_feature_of_every_support_fires_as_often_as_promised(drawn):
+    rate, law = drawn
+    assert law.n_features <= 12
+    assert law.marginals().min() >= rate * (1 - 1e-12)
+    assert law.marginals().max() <= 1.0
 
 
 def test_worlds_reach_every_axis():

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True)
 class Known:
-    """What code is known by, and why its rows are not kept, where its ``digest`` is a random one."""
+    """What code is known by, and why its rows serve one call alone, where its ``digest`` is a random one."""
 
     digest: str
     reason: str
@@ -30,15 +30,17 @@ class Known:
 def identified(
     factory: Callable[..., Any], fit: Callable[..., Any] | None, store: str | os.PathLike[str] | None, stack: ExitStack
 ) -> tuple[Known, str]:
-    """Return what the code is known by, and the folder of the rows: one for this call alone where it is unknown.
+    """Return what the code is known by, and the folder of the rows: one for this call alone where none is given.
 
-    A row stands under the digest of the code. Where there is none, rows of other code could be taken for this one's.
+    A row stands under the digest of the code. Where there is none, rows of other code could be taken for this one's: it
+    gets a name that no call had before, and only rows of references are found again.
     """
     try:
         known = Known(identity(factory, fit), "")
     except UnknownCodeError as error:
-        known = Known(secrets.token_hex(32), f"rows are not kept, since the code has no certain identity: {error}.")
-    if store is not None and not known.reason:
+        reason = f"the subject's rows serve this call alone, since its code has no certain identity: {error}."
+        known = Known(secrets.token_hex(32), reason)
+    if store is not None:
         return known, str(store)
     return known, stack.enter_context(tempfile.TemporaryDirectory(prefix="sparsesim-", ignore_cleanup_errors=True))
 

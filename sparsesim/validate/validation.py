@@ -61,7 +61,8 @@ def validate(
     references : names among those of the protocol; all by default.
     seeds : as many in each world; by default the protocol adds seeds until intervals are narrow or its budget is spent.
     store : folder in which rows are kept: an interrupted call goes on where it was, and another call computes only what
-        has changed. By default rows live as long as the call.
+        has changed. Where the code reads files or cannot be followed, its own rows are computed anew by each call, and
+        the provenance says why. By default rows live as long as the call.
     workers : processes; as many as there are cores by default, and with 1 everything runs in this process.
     progress : whether to show it, or what to call with its events.
     fresh : seeds that no published row has, references computed now: True draws them, a number chooses them again.

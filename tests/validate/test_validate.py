@@ -345,14 +345,18 @@ def test_an_interrupted_run_goes_on_where_it_was_and_other_code_starts_again(tmp
     assert starts(events) == [(total - 4, total)]  # the four cells of the subject
 
 
-def test_code_without_an_identity_is_not_kept_and_the_reason_is_given(tmp_path):
+def test_rows_of_code_without_an_identity_are_never_found_again_and_the_reason_is_given(tmp_path):
     def factory(seed, width, dim):
         open  # noqa: B018 - a name by which it could read anything
         return Plain(dim, width)
 
-    found = run(factory, store=tmp_path)
+    events = []
+    for _ in range(2):
+        found = run(factory, store=tmp_path, progress=events.append)
     assert "'open'" in found.provenance["code of the subject"]
-    assert not list(tmp_path.iterdir())
+    (none, total), (references, same) = starts(events)
+    assert (none, same) == (0, total)
+    assert references == total - 2  # the subject has one cell a seed
 
 
 def test_a_changed_protocol_does_not_pass_for_the_published_one():

@@ -50,8 +50,9 @@ class OutsideModule(SparseModule):
     def __init__(self, model: nn.Module, width: int, dim: int) -> None:
         super().__init__()
         self.model, self.width, self.dim = model, width, dim
-        self._losses: Any = getattr(model, "losses", None)
-        self._with_step = self._losses is not None and _takes(self._losses) > 1
+        own: Any = getattr(model, "losses", None)
+        self._losses = own if callable(own) else None
+        self._with_step = self._losses is not None and _takes_step(self._losses)
 
     def encode(self, x: Tensor) -> Tensor:
         codes: Any = self.model.encode(x)  # type: ignore[operator]
@@ -69,7 +70,7 @@ class OutsideModule(SparseModule):
     def losses(self, x: Tensor, step: Step) -> dict[str, Tensor]:
         if self._losses is None:
             return self._reconstruction(x)
-        found = self._losses(x, step) if self._with_step else self._losses(x)
+        found: Any = self._losses(x, step) if self._with_step else self._losses(x)
         terms = dict(found) if isinstance(found, dict) else {"objective": found}
         for name, term in terms.items():
             if not isinstance(term, Tensor) or term.ndim:
@@ -95,10 +96,11 @@ class OutsideModule(SparseModule):
             return self.decode(torch.zeros(1, self.width))[0]
 
 
-def _takes(function: Callable[..., Any]) -> int:
-    """Return how many positional arguments ``function`` takes."""
+def _takes_step(losses: Callable[..., Any]) -> bool:
+    """Return whether ``losses`` has a second argument without a default, or one that is called step."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(one.kind in kinds for one in inspect.signature(function).parameters.values())
+    second = [one for one in inspect.signature(losses).parameters.values() if one.kind in kinds][1:2]
+    return any(one.name == "step" or one.default is inspect.Parameter.empty for one in second)
 
 
 @final

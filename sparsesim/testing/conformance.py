@@ -35,7 +35,12 @@ def toy_samples(n: int = 400, dim: int = 8) -> FloatArray:
 
 
 def _fit(solver: Solver, x: FloatArray | None = None) -> FittedDictionary:
-    return solver.fit(toy_samples() if x is None else x, rng=stream(0, Role.SOLVER))
+    """Return the fit to clean samples, on which a refusal breaks whatever is being checked."""
+    __tracebackhide__ = True
+    try:
+        return solver.fit(toy_samples() if x is None else x, rng=stream(0, Role.SOLVER))
+    except (ValueError, TypeError) as error:
+        raise AssertionError(f"fit to clean samples raises {type(error).__name__}: {error}") from error
 
 
 def _require(condition: bool, message: str) -> None:

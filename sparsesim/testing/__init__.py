@@ -8,14 +8,14 @@ from sparsesim._lazy import lazy
 
 if TYPE_CHECKING:
     from sparsesim.testing import strategies as strategies
-    from sparsesim.testing.assertions import Finding as Finding
-    from sparsesim.testing.assertions import Refuted as Refuted
-    from sparsesim.testing.assertions import Undecided as Undecided
     from sparsesim.testing.assertions import assert_no_worse_than as assert_no_worse_than
     from sparsesim.testing.assertions import assert_recovers as assert_recovers
     from sparsesim.testing.conformance import CHECKS as CHECKS
     from sparsesim.testing.conformance import OUTSIDE_CHECKS as OUTSIDE_CHECKS
     from sparsesim.testing.conformance import check_solver as check_solver
+    from sparsesim.testing.finding import Finding as Finding
+    from sparsesim.testing.finding import Refuted as Refuted
+    from sparsesim.testing.finding import Undecided as Undecided
     from sparsesim.testing.outside import solver_of as solver_of
     from sparsesim.testing.parametrize import parametrize_with_checks as parametrize_with_checks
     from sparsesim.testing.sequential import Decision as Decision
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        "assertions": ("Finding", "Refuted", "Undecided", "assert_no_worse_than", "assert_recovers"),
+        "assertions": ("assert_no_worse_than", "assert_recovers"),
         "conformance": ("CHECKS", "OUTSIDE_CHECKS", "check_solver"),
+        "finding": ("Finding", "Refuted", "Undecided"),
         "outside": ("solver_of",),
         "parametrize": ("parametrize_with_checks",),
         "sequential": ("Decision", "ProportionTest"),

@@ -209,8 +209,20 @@ def fitted(factory, fit=None, steps=200, seed=3, scale=1.0, offset=0.0):
 
 @pytest.mark.parametrize(("scale", "offset"), [(1.0, 0.0), (50.0, 300.0), (1e-3, 0.0)])
 def test_our_loop_trains_on_data_of_any_scale_and_folds_it_back(scale, offset):
-    x, adapted = fitted(plain, scale=scale, offset=offset)
+    made = []
+
+    def factory(seed, width, dim, k):
+        made.append(Plain(dim, width, k))
+        torch.nn.init.constant_(made[0].out.bias, 1.0)
+        return made[0]
+
+    x, adapted = fitted(factory, scale=scale, offset=offset)
     rebuilt = adapted.fitted.decode(adapted.fitted.encode(x))
+    mean, spread = x.mean(0), (x - x.mean(0)).std()
+    with torch.no_grad():
+        own = made[0].decode(made[0].encode(torch.as_tensor((x - mean) / spread, dtype=torch.float32))).numpy()
+    # float32 of numbers up to 300, relative to a spread of 20 at the offset: 1e-5; a lost bias is of order 1.
+    np.testing.assert_allclose((rebuilt - mean) / spread, own, atol=1e-3)
     # Two atoms of an orthonormal world with 1.6 active explain most; untrained, the error is above 0.9.
     assert np.square(x - rebuilt).sum() < 0.4 * np.square(x - x.mean(0)).sum()
 

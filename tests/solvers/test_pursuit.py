@@ -175,8 +175,9 @@ def test_rows_have_the_same_bits_alone_in_batches_and_at_any_thread_count(encode
         assert np.array_equal(np.concatenate(rows)[:130], whole[:130])
     threads = numba.get_num_threads()
     try:
-        numba.set_num_threads(1)
-        assert np.array_equal(encoder.encode(x, atoms).toarray(), whole)
+        for count in (1, numba.config.NUMBA_NUM_THREADS):
+            numba.set_num_threads(count)
+            assert np.array_equal(encoder.encode(x, atoms).toarray(), whole)
     finally:
         numba.set_num_threads(threads)
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from paper_figures.seeds import by_seed
 from sparsesim.report.claims import Above, Claim, Verdict
+from sparsesim.report.palette import spelt
 from sparsesim.study.interval import Interval, mean_interval, paired_interval
 from sparsesim.study.table import Table
 
@@ -17,10 +18,42 @@ QUESTION = "Does each variant win where its paper says it wins?"
 CAPTION = (
     "One row a duel: the paired difference of its metric, oriented so that positive means that the variant wins, in "
     "units of the mean of the two, with the 95% t-interval over the seeds. Filled: the whole interval is on one side "
-    "of zero. The table gives both scores; a variant that does not win here stays in the list."
+    "of zero. The axis is linear within 0.1 and logarithmic beyond. The table gives both scores; a variant that does not win here stays in the list."
 )
 ABOVE = Above(0.0)
 WON, LOST, OPEN = "#0072B2", "#D55E00", "#999999"
+SPELT = {
+    "abs_topk": "AbsTopK",
+    "adaptive_k": "AdaptiveK",
+    "archetypal": "Archetypal",
+    "bagging": "Bagging",
+    "boosting": "Boosting",
+    "end_to_end": "End-to-end",
+    "feature_aligned": "Feature-aligned",
+    "feature_choice": "Feature choice",
+    "finite_scalar": "FSQ",
+    "gradient_topk": "Gradient SAE",
+    "group bias adaptation": "Group bias adaptation",
+    "k_sparse": "k-sparse",
+    "kron": "KronSAE",
+    "latent_quantised": "QLAE",
+    "matryoshka": "Matryoshka",
+    "matryoshka_random": "Matryoshka, random prefixes",
+    "mp": "MP-SAE",
+    "multi_layer": "Multi-layer",
+    "multi_topk": "Multi-TopK",
+    "mutual_choice": "Mutual choice",
+    "nested_topk": "Nested k (MSAE)",
+    "norm-weighted L1": "Norm-weighted L1",
+    "output_groups": "Output groups (oi-VAE)",
+    "polynomial": "PolySAE",
+    "resampling": "Resampling",
+    "tilted risk": "Tilted risk",
+    "top_afa": "top-AFA",
+    "unrolled proximal steps": "Unrolled proximal steps",
+    "vaease": "VAEase",
+    "variational_topk": "Variational TopK (claimed behind)",
+}
 HEADER = (
     "duel", "seeds", "metric", "variant", "baseline", "variant − baseline", "m", "p", "L0 variant / baseline (true)",
     "chance MCC",
@@ -38,6 +71,10 @@ def _facts(table: Table, name: str) -> dict[str, str]:
 def _scores(table: Table, name: str, column: str) -> tuple[np.ndarray, np.ndarray]:
     """Return ``column`` of the challenger and of the baseline by seed."""
     return by_seed(table, column, duel=name, role="challenger"), by_seed(table, column, duel=name, role="baseline")
+
+
+def _spelt(name: str) -> str:
+    return SPELT.get(name, name)
 
 
 def difference(table: Table, name: str) -> Interval:
@@ -77,7 +114,7 @@ def draw(table: Table) -> Figure:
         filled = verdicts[name] in (Verdict.REPRODUCED, Verdict.FAILED)
         axes.plot(value.mean / unit, row, "o", color=colour, ms=4.5, mfc=colour if filled else "white")
     axes.axvline(0.0, color="0.4", lw=0.8)
-    axes.set_yticks(range(len(names)), [f"{name}  ({_facts(table, name)['metric']})" for name in names])
+    axes.set_yticks(range(len(names)), [f"{_spelt(name)}: {spelt(_facts(table, name)['metric'])}" for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xscale("symlog", linthresh=0.1, linscale=1.0)
     axes.set_xticks([-2, -1, -0.1, 0, 0.1, 1, 2], ["−2", "−1", "−0.1", "0", "0.1", "1", "2"])
@@ -108,9 +145,9 @@ def _row(table: Table, name: str) -> tuple[str, ...]:
         return f"{one.mean:.3f} ± {one.half_width:.3f}"
 
     return (
-        name,
+        _spelt(name),
         str(len(challenger)),
-        f"{facts['metric']} ({facts['better']})",
+        f"{spelt(facts['metric'])} ({facts['better']})",
         f"{facts['challenger']} {show(challenger)}",
         f"{facts['baseline']} {show(baseline)}",
         f"{value.mean:+.3f} ± {value.half_width:.3f}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 import sparsesim.metrics
 from paper_figures import duels as figure
+from paper_figures.__main__ import TABLES
 from sparsesim.report.claims import Verdict
 from sparsesim.solvers.neural.ensemble import Bagging
 from sparsesim.solvers.neural.topk import TopK
@@ -95,3 +97,14 @@ def test_the_smallest_tier_of_a_duel_runs(name):
             evaluation = cell.evaluate()
             scores[row["role"]] = [metric(evaluation) for metric in STANDARD]
     assert set(scores) == {"challenger", "baseline"} and np.isfinite(list(scores.values())).all()
+
+
+@pytest.mark.skipif(not (TABLES / "duels.csv").is_file(), reason="the table of the laptop tier is not made yet")
+def test_the_committed_table_is_the_whole_laptop_tier_and_every_duel_of_it_is_spelt():
+    table = Table.read(TABLES / "duels.csv")
+    cells = {tuple(value for _, value in labels) for labels in study(Tier.LAPTOP).cells}
+    names = [name for name, _ in next(iter(study(Tier.LAPTOP).cells))]
+    assert {tuple(row[name] for name in names) for row in table.rows()} == cells
+    assert json.loads((TABLES / "duels.provenance.json").read_text(encoding="utf-8"))["tier"] == "laptop"
+    assert len(figure.claims(table)) == len(duels()) == len(figure.rows(table))
+    assert not [row[0] for row in figure.rows(table) if "_" in row[0]]

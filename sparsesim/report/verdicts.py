@@ -8,7 +8,7 @@ from html import escape
 from typing import TypeAlias
 
 from sparsesim.report.palette import look, spelt
-from sparsesim.study.interval import Interval, seeds_needed
+from sparsesim.study.interval import Interval
 from sparsesim.validate.result import Comparison, Outcome, Standing, Validation
 
 SIGNS = {Outcome.BETTER: "▲", Outcome.WORSE: "▼", Outcome.SAME: "=", Outcome.UNDECIDED: "?"}
@@ -33,10 +33,10 @@ def bracket(level: Interval, signed: bool = False) -> str:
 
 
 def needed(one: Comparison, margin: float) -> str:
-    """Return how many seeds would narrow the interval of an open comparison to ``margin``, at the spread as it is."""
+    """Return how many seeds would decide an open comparison, if its mean and its spread stay what they are."""
     if one.outcome is not Outcome.UNDECIDED or one.difference.n < 2:
         return ""
-    seeds = seeds_needed(one.difference, margin, most=MOST_SEEDS)
+    seeds = one.seeds_to_decide(margin, MOST_SEEDS)
     return f"over {MOST_SEEDS}" if seeds >= MOST_SEEDS else str(seeds)
 
 

@@ -1,7 +1,8 @@
 """The subject against references: curves read at the subject's own L0, paired over seeds, corrected for their number.
 
 For every seed the difference is the mean over the subject's points of ``subject - reference curve at that L0``; the
-curve is linear in log L0 between the points of the reference's grid. The interval over seeds is Student's, at the
+curve is linear in log L0 between the points of the reference's grid. Points beyond its ends are left out, unless all
+are; then the nearest end is taken, and the comparison says so. The interval over seeds is Student's, at the
 confidence 1 - (1 - c) / C for C comparisons, so that all hold together with confidence c (Bonferroni).
 """
 
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, final
 
 import numpy as np
+import numpy.typing as npt
 
 from sparsesim._arrays import FloatArray
 from sparsesim.study.interval import Interval, mean_interval, seeds_needed
@@ -58,13 +60,12 @@ class Rows:
         return [float(one[:, 1].mean()) for one in found if len(one)]
 
 
-def read_curve(curve: FloatArray, l0: FloatArray) -> tuple[FloatArray, bool]:
-    """Return the values of ``curve (points, 2)`` at ``l0 (q,)``, and whether all of these lie on its grid.
+def read_curve(curve: FloatArray, l0: FloatArray) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    """Return the values of ``curve (points, 2)`` at ``l0 (q,)``, and which of these lie on its grid, ``(q,)``.
 
     Linear in log L0; outside of the grid the nearest end is taken.
     """
-    low, high = curve[0, 0], curve[-1, 0]
-    inside = bool(((l0 >= low / INSIDE) & (l0 <= high * INSIDE)).all())
+    inside = (l0 >= curve[0, 0] / INSIDE) & (l0 <= curve[-1, 0] * INSIDE)
     return np.interp(np.log(l0), np.log(curve[:, 0]), curve[:, 1]), inside
 
 
@@ -88,9 +89,10 @@ def paired_differences(rows: Rows, world: str, reference: str, metric: str) -> D
         own, curve = (rows.points(world, name, seed, metric) for name in (SUBJECT, reference))
         if len(own) and len(curve):
             read, on_grid = read_curve(curve, own[:, 0])
-            values.append(float((own[:, 1] - read).mean()))
-            sizes.append(float(own[:, 0].mean()))
-            inside = inside and on_grid
+            kept = on_grid if on_grid.any() else ~on_grid
+            values.append(float((own[:, 1] - read)[kept].mean()))
+            sizes.append(float(own[kept, 0].mean()))
+            inside = inside and bool(on_grid.any())
     if len(values) < 2:
         return None
     return Differences(world, reference, metric, tuple(values), float(np.mean(sizes)), inside)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import final
 
 from sparsesim._arrays import FloatArray
-from sparsesim.study.interval import Interval
+from sparsesim.study.interval import Interval, seeds_needed
 from sparsesim.study.table import Table
 
 
@@ -39,8 +39,8 @@ class Comparison:
     p_value : two-sided, of the paired t test; `adjusted` is Holm's over all comparisons.
     detectable : smallest true difference found with probability 0.8 at these seeds, spread and correction.
     outcome : computed from the above.
-    l0 : mean L0 of the subject, at which the reference's curve was read.
-    inside : False where that L0 lies outside the reference's grid, so that its nearest end was taken.
+    l0 : mean L0 of the subject's points that were compared: those on the reference's grid, if there are any.
+    inside : False where in some seed no point of the subject lies on that grid, so that its nearest end was taken.
     """
 
     world: str
@@ -53,6 +53,14 @@ class Comparison:
     outcome: Outcome
     l0: float
     inside: bool
+
+    def seeds_to_decide(self, margin: float, most: int = 100_000) -> int:
+        """Return how many seeds would decide it, if its mean and its spread stay what they are.
+
+        Whichever comes first: an interval that leaves out zero, or one that lies within the ``margin``.
+        """
+        mean = abs(self.difference.mean)
+        return seeds_needed(self.difference, max(mean, margin - mean), most)
 
 
 @final

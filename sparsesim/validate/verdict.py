@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
-from sparsesim.study.interval import Interval, seeds_needed
+from sparsesim.study.interval import Interval
 from sparsesim.validate.result import Cause, Comparison, Outcome, Standing, Validation
 
 MOST_LINES = 12  # of one kind of outcome; the page has all
@@ -96,10 +96,10 @@ def _undecided(validation: Validation) -> Iterator[str]:
     if not found:
         return
     yield ""
-    yield f"Undecided, with the seeds that would narrow the interval to {validation.margin:g}:"
+    yield "Undecided, with the seeds that would decide if mean and spread stay what they are:"
     lines = []
-    for one in sorted(found, key=lambda one: one.detectable):
-        needed = seeds_needed(one.difference, validation.margin)
+    for one in sorted(found, key=lambda one: -abs(one.difference.mean)):
+        needed = one.seeds_to_decide(validation.margin)
         lines.append(
             f"  {one.world}, {one.metric}: {one.difference.mean:+.3f} {_span(one.difference)} against {one.reference}; "
             f"{needed} seeds (now {one.difference.n}, which find a difference of {one.detectable:.3f})"

@@ -193,7 +193,8 @@ def test_seeds_needed_are_said_for_open_comparisons_only():
     one = sample_validation().comparisons[0]
     open_one = dataclasses.replace(one, outcome=Outcome.UNDECIDED, difference=Interval(0.02, -0.02, 0.06, 5))
     assert int(needed(open_one, 0.02)) > 5
-    assert needed(open_one, 1e-4) == "over 1000"
+    hopeless = dataclasses.replace(open_one, difference=Interval(0.001, -0.039, 0.041, 5))
+    assert needed(hopeless, 1e-4) == "over 1000"
     assert needed(dataclasses.replace(open_one, outcome=Outcome.SAME), 0.02) == ""
     assert needed(dataclasses.replace(open_one, difference=mean_interval([0.1])), 0.02) == ""
 

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from sparsesim.study import paired_power
 from sparsesim.study.interval import Interval
@@ -37,10 +38,10 @@ def test_a_curve_is_linear_in_the_logarithm_of_l0_and_flat_beyond_its_ends():
     curve = np.array([[2.0, 0.4], [8.0, 0.8]])
     values, inside = read_curve(curve, np.array([2.0, 4.0, 8.0]))
     np.testing.assert_allclose(values, [0.4, 0.6, 0.8], rtol=1e-14)  # rounding of two logarithms
-    assert inside
+    assert inside.all()
     values, inside = read_curve(curve, np.array([1.0, 4.0, 16.0]))
     np.testing.assert_allclose(values, [0.4, 0.6, 0.8], rtol=1e-14)
-    assert not inside
+    assert inside.tolist() == [False, True, False]
 
 
 def test_differences_are_paired_by_seed_and_read_at_the_l0_of_that_seed():
@@ -58,6 +59,29 @@ def test_a_subject_on_a_grid_is_compared_at_each_of_its_points():
     rows = [row("topk", seed, l0, 0.5) for seed in (0, 1) for l0 in (2.0, 8.0)]
     rows += [row(SUBJECT, seed, l0, mcc) for seed in (0, 1) for l0, mcc in ((2.0, 0.6), (4.0, 0.7), (8.0, 0.8))]
     assert paired_differences(Rows.of(rows), "w", "topk", "mcc").values == pytest.approx([0.2, 0.2], rel=1e-12)
+
+
+def test_points_beyond_the_grid_are_left_out_unless_all_are():
+    rows = [row("topk", seed, l0, 0.5) for seed in (0, 1) for l0 in (2.0, 8.0)]
+    far = [row(SUBJECT, seed, l0, mcc) for seed in (0, 1) for l0, mcc in ((0.5, 0.1), (4.0, 0.7), (30.0, 0.9))]
+    found = paired_differences(Rows.of(rows + far), "w", "topk", "mcc")
+    assert found.values == pytest.approx([0.2, 0.2])
+    assert (found.l0, found.inside) == (4.0, True)
+    dense = [row(SUBJECT, seed, 30.0, 0.9) for seed in (0, 1)]
+    found = paired_differences(Rows.of(rows + dense), "w", "topk", "mcc")
+    assert found.values == pytest.approx([0.4, 0.4])
+    assert (found.l0, found.inside) == (30.0, False)
+
+
+def test_the_seeds_that_decide_are_those_of_the_nearer_decision():
+    values = np.array([-1.0, 1.0] * 5)
+    for mean, margin, width in ((0.04, 0.05, 0.04), (0.01, 0.05, 0.04), (0.2, 0.05, 0.2)):
+        one = decide([differences(mean + 0.1 * values)], margin)[0]
+        needed = one.seeds_to_decide(margin)
+        spread = 0.1 * values.std(ddof=1)
+        assert stats.t.ppf(0.975, needed - 1) * spread / math.sqrt(needed) <= width
+        fewer = needed * 0.9  # the search goes in steps of 5 %
+        assert needed == 10 or stats.t.ppf(0.975, fewer - 1) * spread / math.sqrt(fewer) > width
 
 
 def test_undefined_scores_and_single_seeds_are_left_out():

@@ -1,9 +1,9 @@
 """The subject against references: curves read at the subject's own L0, paired over seeds, corrected for their number.
 
 For every seed the difference is the mean over the subject's points of ``subject - reference curve at that L0``; the
-curve is linear in log L0 between the points of the reference's grid. Points beyond its ends are left out, unless all
-are; then the nearest end is taken, and the comparison says so. The interval over seeds is Student's, at the
-confidence 1 - (1 - c) / C for C comparisons, so that all hold together with confidence c (Bonferroni).
+curve is linear in log L0 between the points of the reference's grid. Points that lie beyond its ends in any seed are
+left out, unless all do; then the nearest end is taken, and the comparison says so. The interval over seeds is
+Student's, at the confidence 1 - (1 - c) / C for C comparisons, so that all hold together with confidence c (Bonferroni).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from sparsesim.study.power import detectable_difference, holm, paired_p_value
 from sparsesim.validate.result import Comparison, Outcome, Standing
 
 Row: TypeAlias = Mapping[str, Any]
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
 SUBJECT = "subject"
 INSIDE = 1.1  # factor of L0 by which a point may lie outside of a grid before it is said to
 NO_INTERVAL = Interval(float("nan"), float("nan"), float("nan"), 0)
@@ -60,7 +61,7 @@ class Rows:
         return [float(one[:, 1].mean()) for one in found if len(one)]
 
 
-def read_curve(curve: FloatArray, l0: FloatArray) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+def read_curve(curve: FloatArray, l0: FloatArray) -> tuple[FloatArray, BoolArray]:
     """Return the values of ``curve (points, 2)`` at ``l0 (q,)``, and which of these lie on its grid, ``(q,)``.
 
     Linear in log L0; outside of the grid the nearest end is taken.
@@ -84,18 +85,32 @@ class Differences:
 
 def paired_differences(rows: Rows, world: str, reference: str, metric: str) -> Differences | None:
     """Return subject minus ``reference`` by ``metric`` over the seeds that both have; None with fewer than two."""
-    values, sizes, inside = [], [], True
+    found = []
     for seed in rows.seeds(world, SUBJECT):
         own, curve = (rows.points(world, name, seed, metric) for name in (SUBJECT, reference))
         if len(own) and len(curve):
             read, on_grid = read_curve(curve, own[:, 0])
-            kept = on_grid if on_grid.any() else ~on_grid
-            values.append(float((own[:, 1] - read)[kept].mean()))
-            sizes.append(float(own[kept, 0].mean()))
-            inside = inside and bool(on_grid.any())
-    if len(values) < 2:
+            found.append((own[:, 1] - read, own[:, 0], on_grid))
+    if len(found) < 2:
         return None
-    return Differences(world, reference, metric, tuple(values), float(np.mean(sizes)), inside)
+    kept, inside = _compared_points([on_grid for *_, on_grid in found])
+    values = tuple(float(gap[mask].mean()) for (gap, *_), mask in zip(found, kept, strict=True))
+    l0 = float(np.mean([sizes[mask].mean() for (_, sizes, _), mask in zip(found, kept, strict=True)]))
+    return Differences(world, reference, metric, values, l0, inside)
+
+
+def _compared_points(on_grid: Sequence[BoolArray]) -> tuple[list[BoolArray], bool]:
+    """Return which points of each seed are compared, and whether they lie on the grid.
+
+    The same points of the subject's grid in every seed, those that lie on the reference's in all of them: to change
+    points from seed to seed would add the slope of the curves to the spread. Where some fits failed, so that points are
+    not the same ones, each seed has its own.
+    """
+    if len({len(one) for one in on_grid}) == 1:
+        common = np.logical_and.reduce(on_grid)
+        inside = bool(common.any())
+        return [common if inside else np.ones_like(common)] * len(on_grid), inside
+    return [one if one.any() else np.ones_like(one) for one in on_grid], all(one.any() for one in on_grid)
 
 
 def outcome(interval: Interval, margin: float) -> Outcome:

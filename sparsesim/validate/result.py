@@ -39,8 +39,8 @@ class Comparison:
     p_value : two-sided, of the paired t test; `adjusted` is Holm's over all comparisons.
     detectable : smallest true difference found with probability 0.8 at these seeds, spread and correction.
     outcome : computed from the above.
-    l0 : mean L0 of the subject's points that were compared: those on the reference's grid, if there are any.
-    inside : False where in some seed no point of the subject lies on that grid, so that its nearest end was taken.
+    l0 : mean L0 of the subject's points that were compared: those on the reference's grid in every seed, if any are.
+    inside : False where none is, so that the nearest end of the grid was taken.
     """
 
     world: str

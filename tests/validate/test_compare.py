@@ -73,6 +73,15 @@ def test_points_beyond_the_grid_are_left_out_unless_all_are():
     assert (found.l0, found.inside) == (30.0, False)
 
 
+def test_the_same_points_are_compared_in_every_seed_unless_fits_failed():
+    rows = [row("topk", seed, l0, 0.5) for seed in (0, 1) for l0 in (2.0, 8.0)]
+    own = [row(SUBJECT, 0, 4.0, 0.7), row(SUBJECT, 0, 8.5, 0.1), row(SUBJECT, 1, 4.0, 0.8), row(SUBJECT, 1, 9.5, 0.1)]
+    assert paired_differences(Rows.of(rows + own), "w", "topk", "mcc").values == pytest.approx([0.2, 0.3])
+    failed = paired_differences(Rows.of(rows + own[:3]), "w", "topk", "mcc")
+    assert failed.values == pytest.approx([(0.2 - 0.4) / 2, 0.3])  # 8.5 is within a tenth of the end
+    assert failed.inside
+
+
 def test_the_seeds_that_decide_are_those_of_the_nearer_decision():
     values = np.array([-1.0, 1.0] * 5)
     for mean, margin, width in ((0.04, 0.05, 0.04), (0.01, 0.05, 0.04), (0.2, 0.05, 0.2)):

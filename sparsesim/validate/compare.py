@@ -3,7 +3,7 @@
 For every seed the difference is the mean over the subject's points of ``subject - reference curve at that L0``; the
 curve is linear in log L0 between the points of the reference's grid. Points that lie beyond its ends in any seed are
 left out, unless all do; then the nearest end is taken, and the comparison says so. The interval over seeds is
-Student's, at the confidence 1 - (1 - c) / C for C comparisons, so that all hold together with confidence c (Bonferroni).
+Student's, at the confidence 1 - (1 - c) / C for C comparisons: all hold together with confidence c (Bonferroni).
 """
 
 from __future__ import annotations

@@ -9,13 +9,13 @@ beside it and the number of threads, and Gram rows come from the same sum whethe
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
-from numba.extending import intrinsic
+
+from sparsesim.kernels.compiled import borrowing, larger
 
 CHUNK = 48  # signals whose correlations are in cache together
 PANEL = 512  # atoms per pass: three signals' correlations and four rows of the panel stay in L1
@@ -28,42 +28,16 @@ DEPENDENT64 = 1e-10
 ROUNDING = 64  # a correlation below ROUNDING * eps * ||x|| is not told from zero
 
 
-Compiled = TypeVar("Compiled", bound=Callable[..., Any])
-
-
-def _borrowing(*fastmath: str) -> Callable[[Compiled], Compiled]:
-    """Return `njit` for functions that only view arrays of their caller, which holds the references.
-
-    Counting these again costs as much as a pass over 200 numbers. ``_nrt`` is a private option of numba; without it the
-    functions give the same numbers, more slowly.
-    """
-    options: dict[str, Any] = {"cache": True, "_nrt": False, "fastmath": set(fastmath)}
-    return cast(Callable[[Compiled], Compiled], njit(**options))
-
-
-def _build_larger(context: Any, a: Any, b: Any) -> Any:
-    """Return the larger of two floats of which none is NaN; unlike one of `max`, a loop of these vectorises."""
-
-    def build(_: Any, builder: Any, signature: Any, values: Any) -> Any:
-        flags = ("nnan", "nsz")
-        return builder.select(builder.fcmp_ordered(">", *values, flags=flags), *values, flags=flags)
-
-    return a(a, a), build
-
-
-_larger: Any = intrinsic(_build_larger)
-
-
-@_borrowing()
+@borrowing()
 def _largest(values: Any, signed: bool) -> Any:
     """Return the largest value, or the largest magnitude if ``signed``."""
     top = abs(values[0]) if signed else values[0]
     for column in range(len(values)):
-        top = _larger(top, abs(values[column]) if signed else values[column])
+        top = larger(top, abs(values[column]) if signed else values[column])
     return top
 
 
-@_borrowing()
+@borrowing()
 def _first_of(values: Any, top: Any, signed: bool) -> int:
     """Return the lowest index of the largest value (magnitude) ``top``, or the length if there is none such."""
     p = index = len(values)
@@ -76,7 +50,7 @@ def _first_of(values: Any, top: Any, signed: bool) -> int:
     return index
 
 
-@_borrowing("contract")
+@borrowing("contract")
 def _add_four_(out: Any, x: Any, rows: Any, s: int, j: int, low: int, high: int) -> None:
     """Add ``x[s:s+3, j:j+4] @ rows[j:j+4, low:high]`` to three outputs, as many as sixteen registers hold.
 
@@ -105,13 +79,13 @@ def _add_four_(out: Any, x: Any, rows: Any, s: int, j: int, low: int, high: int)
         out2[column] = w
 
 
-@_borrowing("contract")
+@borrowing("contract")
 def _add_(out: Any, weight: Any, row: Any) -> None:
     for column in range(out.shape[0]):
         out[column] += weight * row[column]
 
 
-@_borrowing()
+@borrowing()
 def correlate_(x: Any, atoms_t: Any, out: Any) -> None:
     """Write ``x (b, d) @ atoms_t (d, p)`` into ``out (b, p)``, every entry summed over d in ascending order."""
     b, d = x.shape
@@ -145,7 +119,7 @@ def correlate(x: npt.NDArray[Any], atoms: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return out
 
 
-@_borrowing()
+@borrowing()
 def _unit_scale_(x: Any, out: Any) -> int:
     """Write ``x * 2**-e`` with largest magnitude in [1/2, 1) into ``out`` and return e; exact, for any magnitude."""
     exponent = math.frexp(_largest(x, True))[1]
@@ -155,7 +129,7 @@ def _unit_scale_(x: Any, out: Any) -> int:
     return exponent
 
 
-@_borrowing()
+@borrowing()
 def _gram_place_(gram: Any, atoms: Any, atoms_t: Any, atom: int, spare: Any) -> int:
     """Return the place of the Gram row of ``atom`` in ``gram`` or, if that is empty, in ``spare`` after writing it."""
     if len(gram):
@@ -164,7 +138,7 @@ def _gram_place_(gram: Any, atoms: Any, atoms_t: Any, atom: int, spare: Any) -> 
     return 0
 
 
-@_borrowing("contract", "reassoc")
+@borrowing("contract", "reassoc")
 def _dot64(a: Any, b: Any) -> float:
     total = 0.0
     for column in range(len(a)):
@@ -172,7 +146,7 @@ def _dot64(a: Any, b: Any) -> float:
     return total
 
 
-@_borrowing()
+@borrowing()
 def _back_substitute_(factor: Any, z: Any, size: int, out: Any) -> None:
     for i in range(size - 1, -1, -1):
         value = z[i]
@@ -181,7 +155,7 @@ def _back_substitute_(factor: Any, z: Any, size: int, out: Any) -> None:
         out[i] = value / factor[i, i] if factor[i, i] > 0 else 0.0
 
 
-@_borrowing("contract", "reassoc")
+@borrowing("contract", "reassoc")
 def _dots_(rows: Any, i: int, out: Any) -> None:
     """Write the inner products of row ``i`` with rows 0 to ``i``, four a pass."""
     new, quads = rows[i], (i + 1) // 4 * 4
@@ -198,7 +172,7 @@ def _dots_(rows: Any, i: int, out: Any) -> None:
         out[t] = _dot64(new, rows[t])
 
 
-@_borrowing()
+@borrowing()
 def _solve_support_(x: Any, atoms: Any, chosen: Any, size: int, factor: Any, wide: Any, out: Any) -> None:
     """Write the float64 least squares coefficients of ``x`` on the chosen atoms; dependent atoms get zero.
 
@@ -220,7 +194,7 @@ def _solve_support_(x: Any, atoms: Any, chosen: Any, size: int, factor: Any, wid
     _back_substitute_(factor, factor[size], size, out)
 
 
-@_borrowing()
+@borrowing()
 def _write_row_(chosen: Any, coefficient: Any, size: int, exponent: int, indices: Any, data: Any) -> int:
     """Write the non-zero coefficients in ascending atom order, undoing the scaling, and return how many there are."""
     first, second = math.ldexp(1.0, exponent // 2), math.ldexp(1.0, exponent - exponent // 2)
@@ -240,7 +214,7 @@ def _write_row_(chosen: Any, coefficient: Any, size: int, exponent: int, indices
     return count
 
 
-@_borrowing()
+@borrowing()
 def _pursue_(alpha: Any, gram: Any, atoms: Any, atoms_t: Any, work: Any, k: int, bound: Any, dependent: Any) -> int:
     """Choose up to ``k`` atoms, leave L^-1 A_S x in ``z``, and return how many were chosen."""
     chosen, rows, factor, z, spare = work
@@ -272,20 +246,20 @@ def _pursue_(alpha: Any, gram: Any, atoms: Any, atoms_t: Any, work: Any, k: int,
     return k
 
 
-@_borrowing()
+@borrowing()
 def _weight(rows: Any, weights: Any, j: int, t: int) -> Any:
     """Return ``weights[j, t]`` and ``t``, or, if row ``t`` does not come before row ``j``, zero and a row that does."""
     return rows.dtype.type(weights[j, t] if t < j else 0.0), max(min(t, j - 1), 0)
 
 
-@_borrowing()
+@borrowing()
 def _four_weights(rows: Any, weights: Any, j: int, t: int) -> Any:
     (w0, t0), (w1, t1) = _weight(rows, weights, j, t), _weight(rows, weights, j, t + 1)
     (w2, t2), (w3, t3) = _weight(rows, weights, j, t + 2), _weight(rows, weights, j, t + 3)
     return (w0, w1, w2, w3), (t0, t1, t2, t3)
 
 
-@_borrowing("contract")
+@borrowing("contract")
 def _less_two(value: Any, weighted: Any, rows: Any, column: int) -> Any:
     w, t = weighted
     value -= w[0] * rows[t[0], column]
@@ -293,7 +267,7 @@ def _less_two(value: Any, weighted: Any, rows: Any, column: int) -> Any:
     return value
 
 
-@_borrowing("contract")
+@borrowing("contract")
 def _less_four(value: Any, weighted: Any, rows: Any, column: int) -> Any:
     w, t = weighted
     value = _less_two(value, weighted, rows, column)
@@ -302,17 +276,17 @@ def _less_four(value: Any, weighted: Any, rows: Any, column: int) -> Any:
     return value
 
 
-@_borrowing("contract")
+@borrowing("contract")
 def _close_(value: Any, rows: Any, j: int, column: int, inverse: Any, alpha: Any, weight: Any, top: Any) -> Any:
     """Write one number of P_j and of ``alpha`` less ``z P_j``; return the larger of ``top`` and its magnitude."""
     value *= inverse
     rows[j, column] = value
     value = alpha[column] - weight * value
     alpha[column] = value
-    return _larger(top, abs(value))
+    return larger(top, abs(value))
 
 
-@_borrowing("contract")
+@borrowing("contract")
 def _subtract_eight_(rows: Any, j: int, source: Any, place: int, weights: Any, t: int, p: int) -> None:
     """Write ``source[place] - weights[j, t:t+8] @ rows[t:t+8]`` into row ``j``."""
     first, second = _four_weights(rows, weights, j, t), _four_weights(rows, weights, j, t + 4)
@@ -321,7 +295,7 @@ def _subtract_eight_(rows: Any, j: int, source: Any, place: int, weights: Any, t
         rows[j, column] = _less_four(value, second, rows, column)
 
 
-@_borrowing("contract")
+@borrowing("contract")
 def _finish_(rows: Any, j: int, source: Any, place: int, weights: Any, t: int, z: Any, alpha: Any) -> Any:
     """Write P_j = (``source[place] - weights[j, t:j] @ rows[t:j]``) / L_jj and return what `_close_` does, in one pass.
 
@@ -354,7 +328,7 @@ def _finish_(rows: Any, j: int, source: Any, place: int, weights: Any, t: int, z
     return top
 
 
-@_borrowing()
+@borrowing()
 def _next_row_(rows: Any, j: int, source: Any, place: int, weights: Any, z: Any, alpha: Any) -> Any:
     """Write P_j given the Gram row ``source[place]``, take ``z P_j`` off ``alpha``, and return the largest |alpha|."""
     done = 0
@@ -364,7 +338,7 @@ def _next_row_(rows: Any, j: int, source: Any, place: int, weights: Any, z: Any,
     return _finish_(rows, j, source, place, weights, done, z, alpha)
 
 
-@_borrowing()
+@borrowing()
 def _select_bound(x: Any, limit: Any) -> Any:
     """Return the energy of ``x``, the least correlation to go on with, and the residual energy to stop at."""
     energy = _dot64(x, x)
@@ -398,7 +372,7 @@ def _omp(x: Any, dictionary: Any, k: Any, start: Any, limit: Any, dependent: Any
             count[low + s] = _write_row_(chosen, solution, size, exponent[s], indices[at:], data[at:])
 
 
-@_borrowing()
+@borrowing()
 def _match_(alpha: Any, gram: Any, atoms: Any, atoms_t: Any, work: Any, k: int, bound: Any, signed: bool) -> int:
     """Make up to ``k`` selections, leave the coefficients in ``work``, and return the number of distinct atoms."""
     chosen, coefficient, slot, spare = work

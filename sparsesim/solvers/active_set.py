@@ -13,7 +13,8 @@ from sparsesim.kernels.pursuit import correlate, room, rows_of
 from sparsesim.solvers.blocks import binary_scale, row_blocks, scaled_penalty
 from sparsesim.solvers.pursuit import checked
 
-STORED_GRAM = 4096  # for a wider dictionary sweeps multiply residuals with the atoms (128 MiB of Gram matrix)
+STORED_GRAM = 4096  # for a wider dictionary sweeps multiply residuals with the atoms (64 MiB of Gram matrix)
+STORED_PRODUCTS = 1024  # for a wider one products of active atoms are taken as needed (8 MiB of Gram matrix in float64)
 BLOCK_ENTRIES = 2**19  # correlations held at a time: they stay in cache
 STEPS = (
     100,
@@ -52,31 +53,49 @@ class ActiveSet:
         gaps, most = np.zeros(n), p if self.ridge > 0 else min(atoms.shape)
         if not n:
             return Codes((n, p), dtype=x.dtype), gaps
-        gram = correlate(atoms, atoms) if p <= STORED_GRAM else np.empty((0, p), x.dtype)  # no matter how few the rows
         stop = (float(self.tolerance), min(int(self.max_iterations), STEPS[0] + STEPS[1] * most))
-        columns = np.asfortranarray(atoms)
+        dictionary = (*_stored(atoms), float(self.ridge))
+        columns = np.asfortranarray(dictionary[2])
         parts = []
         for rows in row_blocks(n, BLOCK_ENTRIES, max(p, most)):
             scale = binary_scale(x[rows])
             block = x[rows] / scale
-            place, out = room(np.full(len(block), most), x.dtype)
+            place, out = room(np.full(len(block), most), np.dtype(np.float64))
             law = (scaled_penalty(self.penalty, scale), scale[:, 0].astype(np.float64), bool(self.non_negative))
-            listed, begin = _listed(weights, rows, len(block)), _listed(start, rows, len(block))
-            places = (place[:-1], *out, gaps[rows])
+            listed, begin = _listed(weights, rows, len(block)), _listed(start, rows, len(block), self.non_negative)
             begin[2][:] /= np.repeat(law[1], np.diff(begin[0]))
-            dictionary = (gram, atoms, float(self.ridge))
-            active_set_(block, correlate(block, columns), dictionary, law, listed, stop, begin, places)
+            b, wide = correlate(block.astype(np.float32, copy=False), columns), block.astype(np.float64, copy=False)
+            active_set_(wide, b, dictionary, law, listed, stop, begin, (place[:-1], *out, gaps[rows]))
             data, indices, indptr = rows_of(place, out[2], out[0], out[1])
-            parts.append((data, indices, np.diff(indptr)))
+            parts.append((data.astype(x.dtype), indices, np.diff(indptr)))
         data, indices, sizes = (np.concatenate(part) for part in zip(*parts, strict=True))
         return Codes((data, indices, np.concatenate([[0], np.cumsum(sizes)])), shape=(n, p)), gaps
 
 
-def _listed(weights: Codes | None, rows: slice, count: int) -> tuple[IntArray, IntArray, FloatArray]:
-    """Return limits, atoms and numbers of the block's rows; empty rows where there are none."""
+def _stored(atoms: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Return the Gram matrix and the atoms in float32 and in float64, by the number of atoms alone.
+
+    A Gram matrix that is too large to store is (0, p).
+    """
+    p, narrow, wide = len(atoms), atoms.astype(np.float32, copy=False), atoms.astype(np.float64, copy=False)
+    if p > STORED_GRAM:
+        return np.empty((0, p), np.float32), np.empty((0, p)), narrow, wide
+    if p > STORED_PRODUCTS:
+        return correlate(narrow, narrow), np.empty((0, p)), narrow, wide
+    products = correlate(wide, wide)
+    return products.astype(np.float32), products, narrow, wide
+
+
+def _listed(
+    weights: Codes | None, rows: slice, count: int, positive: bool = False
+) -> tuple[IntArray, IntArray, FloatArray]:
+    """Return limits, atoms and numbers of the block's rows, or the positive ones; empty rows where there are none."""
     if weights is None:
         return np.zeros(count + 1, np.int64), np.empty(0, np.int64), np.empty(0)
-    part = weights[rows]
+    part = Codes(weights[rows], copy=True)
+    if positive:
+        part.data[part.data < 0] = 0
+    part.eliminate_zeros()
     return part.indptr.astype(np.int64), part.indices.astype(np.int64), part.data.astype(np.float64)
 
 

@@ -32,9 +32,9 @@ class Lasso:
     Codes come back in the precision of ``x``. Each row is scaled to magnitude 1, and its penalty with it, so that
     samples of 1e+-150 are fine.
 
-    A step sweeps over all atoms in the precision of ``x``, admits those of largest slope |A (x - z A)| above the
-    penalty, and solves the normal equations of the active atoms in float64, dropping those whose coefficient changes
-    sign; slopes that float32 cannot tell from the penalty are decided in float64. So codes are exact to rounding once
+    A step sweeps over all atoms in float32, admits those of largest slope |A (x - z A)| above the penalty, and solves
+    the normal equations of the active atoms in float64, dropping those whose coefficient changes sign; slopes that
+    float32 cannot tell from the penalty are decided in float64. So codes are exact to rounding once
     the active set is right, whatever the tolerance. A row that rounding keeps from its tolerance (atoms nearly
     dependent) is encoded by `FISTA`, and the smaller gap is taken.
 

@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 from sklearn.linear_model import ElasticNet as PeerElasticNet
 from slow_encoders import identity_hadamard, random_problem, simplex, unit
 
+from sparsesim.kernels.active_set import active_set_
 from sparsesim.solvers import active_set
 from sparsesim.solvers.active_set import ActiveSet, ElasticNet, NonNegativeLeastSquares, ReweightedLasso
 from sparsesim.solvers.convex import Lasso, duality_gap, kkt_residual
@@ -164,6 +165,8 @@ def test_codes_are_the_same_for_any_batch_layout_and_gram_block(encoder, monkeyp
     assert encoder.encode(x[:0], atoms).shape == (0, 21)
     monkeypatch.setattr(active_set, "BLOCK_ENTRIES", 50)
     assert np.array_equal(encoder.encode(x, atoms).toarray(), alone)
+    monkeypatch.setattr(active_set, "STORED_PRODUCTS", 0)
+    np.testing.assert_allclose(encoder.encode(x, atoms).toarray(), alone, atol=1e-9)  # other sums of the same terms
     monkeypatch.setattr(active_set, "STORED_GRAM", 0)
     np.testing.assert_allclose(encoder.encode(x, atoms).toarray(), alone, atol=1e-9)  # other sums of the same terms
     single = encoder.encode(x.astype(np.float32), atoms.astype(np.float32))
@@ -190,6 +193,22 @@ def test_float32_codes_are_exact_solutions_of_the_float32_problem():
     wide = ActiveSet(0.1, tolerance=1e-12).solve(x.astype(np.float64), atoms.astype(np.float64))[0]
     np.testing.assert_allclose(codes.toarray(), wide.toarray(), rtol=2e-7, atol=1e-9)  # one rounding to float32
     assert duality_gap(x, atoms, codes, 0.1).max() <= 1e-6  # what that rounding leaves
+
+
+def test_a_slope_that_float32_cannot_tell_from_the_penalty_is_decided_in_float64():
+    penalty, excess = 0.7, np.array([1e-8, -1e-8])  # in float32 both slopes round to 0.7, which there is below 0.7
+    x = np.column_stack([np.diag(penalty * (1 + excess)), np.ones(2)])
+    codes = ActiveSet(penalty, tolerance=0.0).solve(x, np.eye(3))[0].toarray()
+    expected = np.column_stack([np.diag([penalty * 1e-8, 0.0]), [0.3, 0.3]])
+    np.testing.assert_allclose(codes, expected, atol=1e-15)  # a few eps of 1
+
+
+def test_both_precisions_run_the_same_compiled_kernel():
+    x, atoms = random_problem(np.random.default_rng(12), 5, 6, 9, 2)
+    Lasso(0.1).encode(x, atoms)
+    before = list(active_set_.signatures)
+    Lasso(0.1).encode(x.astype(np.float32), atoms.astype(np.float32))
+    assert active_set_.signatures == before
 
 
 def test_bad_configurations_and_samples_are_refused():

@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
+from sparsesim.kernels.compiled import borrowing
+
 CHECK = 10  # steps between two computations of the duality gap
 SINGULAR = 1e-12  # squared distance of a unit atom from the span of others below which it counts as dependent
 
 
-@njit(cache=True)
+@borrowing()
 def _shrink(value: float, threshold: float, non_negative: bool) -> float:
     """Return the proximal map of threshold*|z| (plus z >= 0 if asked) at ``value``."""
     if value > threshold:
@@ -23,29 +25,39 @@ def _shrink(value: float, threshold: float, non_negative: bool) -> float:
     return 0.0
 
 
-@njit(cache=True, fastmath={"contract"})
+@borrowing("contract", "reassoc")
+def _dot(a: Any, b: Any) -> float:
+    total = 0.0
+    for column in range(len(a)):
+        total += a[column] * b[column]
+    return total
+
+
+@borrowing("contract")
+def _less_(start: Any, z: Any, rows: Any, out: Any) -> None:
+    """Write ``start - z @ rows``."""
+    for column in range(len(out)):
+        out[column] = start[column]
+    for i in range(len(z)):
+        if z[i] != 0:
+            weight, row = z[i], rows[i]
+            for column in range(len(out)):
+                out[column] -= weight * row[column]
+
+
+@borrowing()
 def _correlations_(z: Any, problem: Any, residual: Any, out: Any) -> None:
     """Write A (x - z A) into ``out (p,)``: from Gram rows where they are stored, else through the residual."""
     gram, atoms, x, b = problem
     if len(gram):
-        out[:] = b
-        for i in range(len(z)):
-            if z[i] != 0:
-                weight, row = z[i], gram[i]
-                for column in range(len(out)):
-                    out[column] -= weight * row[column]
+        _less_(b, z, gram, out)
         return
-    residual[:] = x
+    _less_(x, z, atoms, residual)
     for i in range(len(z)):
-        if z[i] != 0:
-            weight, row = z[i], atoms[i]
-            for column in range(len(residual)):
-                residual[column] -= weight * row[column]
-    for i in range(len(z)):
-        out[i] = np.dot(atoms[i], residual)
+        out[i] = _dot(atoms[i], residual)
 
 
-@njit(cache=True)
+@borrowing()
 def _relative_gap(z: Any, slope: Any, problem: Any, residual: Any, penalty: float, non_negative: bool) -> float:
     """Return (primal - dual) / (||x||^2 / 2) at ``z``, given ``slope`` = A (x - z A).
 
@@ -53,18 +65,15 @@ def _relative_gap(z: Any, slope: Any, problem: Any, residual: Any, penalty: floa
     (1 - t)^2 ||r||^2 / 2 + penalty |z|_1 - t r.(z A).
     """
     _, atoms, x, _ = problem
-    residual[:] = x
+    _less_(x, z, atoms, residual)
     largest = size = inner = 0.0
     for i in range(len(z)):
         largest = max(largest, slope[i] if non_negative else abs(slope[i]))
-        if z[i] != 0:
-            residual -= z[i] * atoms[i]
-            size += abs(z[i])
-            inner += z[i] * slope[i]
+        size += abs(z[i])
+        inner += z[i] * slope[i]
     scale = penalty / largest if largest > penalty else 1.0
-    energy = np.sum(residual**2)
-    gap = 0.5 * (1 - scale) ** 2 * energy + penalty * size - scale * inner
-    return float(gap / (0.5 * np.sum(x**2)))
+    gap = 0.5 * (1 - scale) ** 2 * _dot(residual, residual) + penalty * size - scale * inner
+    return gap / (0.5 * _dot(x, x))
 
 
 @njit(cache=True)
@@ -73,57 +82,97 @@ def _solve_active_(z: Any, problem: Any, penalty: float, out: Any) -> bool:
 
     An atom that depends on earlier ones of S gets zero: if they can carry its share, the gap at ``out`` will show it.
     """
-    gram, atoms, _, b = problem
-    active = np.flatnonzero(z)
-    size = len(active)
-    factor, value = np.zeros((size, size)), np.zeros(size)
-    for i in range(size):
+    size: Any = np.int64(0)
+    for i in range(len(z)):
+        out[i] = 0.0
+        size += z[i] != 0
+    active, factor, value = np.empty(size, np.int64), np.zeros((size, size)), np.zeros(size)
+    size = np.int64(0)
+    for i in range(len(z)):
+        if z[i] != 0:
+            active[size] = i
+            size += 1
+    _factor_(z, problem, penalty, (active, factor, value))
+    return _back_(z, active, factor, value, out) if size > 0 else False
+
+
+@borrowing()
+def _factor_(z: Any, problem: Any, penalty: float, system: Any) -> None:
+    """Write the Cholesky factor L of G_SS, zero where an atom depends on others, and L^-1 (b_S - penalty sign(z_S))."""
+    (gram, atoms, _, b), (active, factor, value) = problem, system
+    for i in range(len(active)):
+        atom = active[i]
         for j in range(i + 1):
-            total = gram[active[i], active[j]] if len(gram) else np.dot(atoms[active[i]], atoms[active[j]])
-            total -= np.dot(factor[i, :j], factor[j, :j])
+            total = gram[atom, active[j]] if len(gram) else _dot(atoms[atom], atoms[active[j]])
+            for t in range(j):
+                total -= factor[i, t] * factor[j, t]
             if i == j:
                 factor[i, i] = math.sqrt(total) if total > SINGULAR else 0.0
             elif factor[j, j] > 0:
                 factor[i, j] = total / factor[j, j]
         if factor[i, i] > 0:
-            value[i] = b[active[i]] - penalty * np.sign(z[active[i]]) - np.dot(factor[i, :i], value[:i])
-            value[i] /= factor[i, i]
-    out[:] = 0
-    for i in range(size - 1, -1, -1):
+            total = b[atom] - (penalty if z[atom] > 0 else -penalty)
+            for t in range(i):
+                total -= factor[i, t] * value[t]
+            value[i] = total / factor[i, i]
+
+
+@borrowing()
+def _back_(z: Any, active: Any, factor: Any, value: Any, out: Any) -> bool:
+    """Write L^-T value at the active atoms; False where a sign differs from that of z."""
+    for i in range(len(active) - 1, -1, -1):
         if factor[i, i] > 0:
-            for j in range(i + 1, size):
+            total, atom = value[i], active[i]
+            for j in range(i + 1, len(active)):
                 if factor[j, j] > 0:
-                    value[i] -= factor[j, i] * value[j]
-            value[i] /= factor[i, i]
-            if value[i] * z[active[i]] <= 0:
+                    total -= factor[j, i] * value[j]
+            value[i] = total / factor[i, i]
+            if value[i] * z[atom] <= 0:
                 return False
-            out[active[i]] = value[i]
-    return size > 0
+            out[atom] = value[i]
+    return True
 
 
-@njit(cache=True)
+@borrowing()
 def _step_(z: Any, momentum: Any, slope: Any, rule: Any, old: Any) -> float:
     """Take one proximal step from ``momentum`` into ``z`` (its past kept in ``old``), and return the restart test.
 
     It is positive where the step and the gradient mapping at the momentum point disagree (O'Donoghue and Candès 2015).
     """
-    step, threshold, non_negative = rule
+    penalty, step, non_negative = rule
     disagreement = 0.0
     for i in range(len(z)):
         old[i] = z[i]
-        z[i] = _shrink(momentum[i] + step * slope[i], threshold, non_negative)
+        z[i] = _shrink(momentum[i] + step * slope[i], step * penalty, non_negative)
         disagreement += (momentum[i] - z[i]) * (z[i] - old[i])
     return disagreement
 
 
+@borrowing()
+def _signs_stand_(z: Any, signs: Any) -> bool:
+    """Return whether the signs of ``z`` are ``signs``, which they become."""
+    stand = True
+    for i in range(len(z)):
+        sign = 1.0 if z[i] > 0 else (-1.0 if z[i] < 0 else 0.0)
+        stand &= sign == signs[i]
+        signs[i] = sign
+    return stand
+
+
+@borrowing()
+def _copy_(a: Any, out: Any) -> None:
+    for i in range(len(a)):
+        out[i] = a[i]
+
+
 @njit(cache=True)
-def _minimise_(z: Any, problem: Any, rule: Any, stop: Any, accelerated: bool) -> float:
+def _minimise_(z: Any, problem: Any, rule: Any, stop: Any, accelerated: bool, work: Any) -> float:
     """Minimise from ``z`` in place and return the relative duality gap that was reached."""
-    penalty, step, non_negative = rule
+    penalty, _, non_negative = rule
     tolerance, max_iterations = stop
-    p, d = problem[1].shape
-    momentum, old, slope, trial, tested = z.copy(), np.empty(p), np.empty(p), np.empty(p), np.sign(z)
-    residual = np.empty(d)
+    momentum, old, slope, trial, signs, residual = work
+    _copy_(z, momentum)
+    _signs_stand_(z, signs)
     t, gap = 1.0, np.inf
     for iteration in range(max_iterations + 1):
         if iteration % CHECK == 0 or iteration == max_iterations:
@@ -131,42 +180,51 @@ def _minimise_(z: Any, problem: Any, rule: Any, stop: Any, accelerated: bool) ->
             gap = _relative_gap(z, slope, problem, residual, penalty, non_negative)
             if gap <= tolerance or iteration == max_iterations:
                 return gap
-            if accelerated and np.all(np.sign(z) == tested) and _solve_active_(z, problem, penalty, trial):
+            if _signs_stand_(z, signs) and accelerated and _solve_active_(z, problem, penalty, trial):
                 _correlations_(trial, problem, residual, slope)
                 finished = _relative_gap(trial, slope, problem, residual, penalty, non_negative)
                 if finished <= tolerance:
-                    z[:] = trial
+                    _copy_(trial, z)
                     return finished
-            tested[:] = np.sign(z)
         _correlations_(momentum, problem, residual, slope)
-        restart = _step_(z, momentum, slope, (step, step * penalty, non_negative), old) > 0
+        restart = _step_(z, momentum, slope, rule, old) > 0
         following = 1.0 if restart or not accelerated else (1 + math.sqrt(1 + 4 * t * t)) / 2
         weight = 0.0 if restart or not accelerated else (t - 1) / following
-        momentum[:] = z + weight * (z - old)
+        for i in range(len(z)):
+            momentum[i] = z[i] + weight * (z[i] - old[i])
         t = following
     return gap
 
 
-@njit(cache=True)
-def _worse_than_zero(z: Any, problem: Any, penalty: float) -> bool:
-    """Return whether the objective at ``z`` exceeds that at zero."""
-    slope, change = np.empty(len(z)), 0.0
-    _correlations_(z, problem, np.empty(len(problem[2])), slope)
+@borrowing()
+def _worse_than_zero(z: Any, problem: Any, penalty: float, residual: Any, slope: Any) -> bool:
+    """Return whether the objective at ``z`` exceeds that at zero; not for zero."""
+    change = 0.0
+    _correlations_(z, problem, residual, slope)
     for i in range(len(z)):
         change += penalty * abs(z[i]) - 0.5 * z[i] * (problem[3][i] + slope[i])
     return not change <= 0
 
 
+@borrowing()
+def _is_trivial(problem: Any, penalty: float, non_negative: bool) -> bool:
+    """Return whether the codes are zero."""
+    largest = penalty
+    for slope in problem[3]:
+        largest = max(largest, slope if non_negative else abs(slope))
+    return largest <= penalty
+
+
 @njit(cache=True)
 def _solve_row_(z: Any, problem: Any, rule: Any, stop: Any, accelerated: bool) -> float:
     """Write the lasso codes of one row, from ``z`` on, into ``z``; return the relative duality gap that was reached."""
-    largest = np.max(problem[3]) if rule[2] else np.max(np.abs(problem[3]))
-    if not largest > rule[0]:
-        z[:] = 0
-        return 0.0
-    if np.any(z != 0) and _worse_than_zero(z, problem, rule[0]):
-        z[:] = 0
-    return _minimise_(z, problem, rule, stop, accelerated)
+    p, d = problem[1].shape
+    work = (np.empty(p), np.empty(p), np.empty(p), np.empty(p), np.empty(p), np.empty(d))
+    trivial = _is_trivial(problem, rule[0], rule[2])
+    if trivial or _worse_than_zero(z, problem, rule[0], work[5], work[2]):
+        for i in range(p):
+            z[i] = 0.0
+    return 0.0 if trivial else _minimise_(z, problem, rule, stop, accelerated, work)
 
 
 @njit(cache=True, parallel=True)

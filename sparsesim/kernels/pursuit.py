@@ -331,7 +331,7 @@ def _finish_(rows: Any, j: int, source: Any, place: int, weights: Any, t: int, z
 @borrowing()
 def _next_row_(rows: Any, j: int, source: Any, place: int, weights: Any, z: Any, alpha: Any) -> Any:
     """Write P_j given the Gram row ``source[place]``, take ``z P_j`` off ``alpha``, and return the largest |alpha|."""
-    done = 0
+    done: Any = np.int64(0)  # a literal would have the callees compiled twice
     while done + 8 < j:
         _subtract_eight_(rows, j, source, place, weights, done, len(alpha))
         source, place, done = rows, j, done + 8

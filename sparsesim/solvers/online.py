@@ -16,20 +16,30 @@ from sparsesim._arrays import Codes, FloatArray, IntArray, Rng, check_int, check
 from sparsesim.kernels.statistics import add_moments_, sweep_atoms_
 from sparsesim.kernels.synthesis import synthesise
 from sparsesim.solvers.base import Encoder, FittedDictionary, Status, unit_dictionary
-from sparsesim.solvers.learn import Learner, check_learner, idle_atoms, initial_atoms, prepare, replace_atoms
+from sparsesim.solvers.learn import check_learner, idle_atoms, initial_atoms, prepare, replace_atoms
 
 CHECK_EVERY = 8  # batches between two looks for idle atoms
 
 
-class OnlineLearner(Learner, Protocol):
-    """The configuration that the loop over mini-batches reads."""
+@dataclass(frozen=True)
+class OnlineLearner:
+    """The settings of a learner that takes samples in batches; `OnlineDictionaryLearning` says what they mean."""
 
-    @property
-    def passes(self) -> int: ...
-    @property
-    def batch_size(self) -> int: ...
-    @property
-    def min_use(self) -> float: ...
+    width: int
+    encoder: Encoder
+    passes: int = 10
+    batch_size: int = 256
+    forgetting: float = 6.0
+    tolerance: float = 1e-3
+    centre: bool = False
+    max_coherence: float = 0.9
+    min_use: float = 0.3
+
+    def __post_init__(self) -> None:
+        check_learner(self)
+        check_int("passes", self.passes, 1)
+        check_int("batch_size", self.batch_size, 1)
+        check_real("min_use", self.min_use, 0.0, 1.0)
 
 
 class Memory(Protocol):
@@ -42,14 +52,6 @@ class Memory(Protocol):
     def forget(self, idle: IntArray) -> None:
         """Drop what is known about the atoms ``idle``, which are being replaced."""
         ...
-
-
-def check_online(solver: OnlineLearner) -> None:
-    """Raise ValueError or TypeError where a setting of the loop is out of range."""
-    check_learner(solver)
-    check_int("passes", solver.passes, 1)
-    check_int("batch_size", solver.batch_size, 1)
-    check_real("min_use", solver.min_use, 0.0, 1.0)
 
 
 def learn_in_batches(solver: OnlineLearner, x: FloatArray, rng: Rng, memory: Memory) -> FittedDictionary:
@@ -155,7 +157,7 @@ class Moments:
 
 @final
 @dataclass(frozen=True)
-class OnlineDictionaryLearning:
+class OnlineDictionaryLearning(OnlineLearner):
     """Learns atoms from mini-batches by block coordinate descent on the moments of the codes seen so far.
 
     After batch t the atoms A, unit rows, take one sweep towards ``argmin sum_s w_s ||x_s - z_s A||^2 / 2``, which needs
@@ -183,18 +185,8 @@ class OnlineDictionaryLearning:
     section 3.4; here on the sphere instead of the ball, where each step of the sweep is still an exact minimum.
     """
 
-    width: int
-    encoder: Encoder
-    passes: int = 10
-    batch_size: int = 256
-    forgetting: float = 6.0
-    tolerance: float = 1e-3
-    centre: bool = False
-    max_coherence: float = 0.9
-    min_use: float = 0.3
-
     def __post_init__(self) -> None:
-        check_online(self)
+        super().__post_init__()
         check_real("forgetting", self.forgetting, 0.0)
 
     def fit(self, x: FloatArray, *, rng: Rng) -> FittedDictionary:

@@ -9,8 +9,8 @@ import numpy as np
 
 from sparsesim._arrays import Codes, FloatArray, IntArray, Rng, check_real, check_samples
 from sparsesim.kernels.statistics import recurse_
-from sparsesim.solvers.base import Encoder, FittedDictionary
-from sparsesim.solvers.online import check_online, learn_in_batches
+from sparsesim.solvers.base import FittedDictionary
+from sparsesim.solvers.online import OnlineLearner, learn_in_batches
 
 FORGOTTEN = 1e6  # times its first uncertainty: nothing is left of what was known about an atom
 
@@ -44,7 +44,7 @@ class Recursion:
 
 @final
 @dataclass(frozen=True)
-class RecursiveLeastSquares:
+class RecursiveLeastSquares(OnlineLearner):
     """Learns atoms by recursive least squares: sample t with code z corrects all atoms by ``g_t (x_t - z_t A)``.
 
     The gain g makes A the minimiser of ``sum_s w_s ||x_s - z_s A||^2 + w_0 ||A - A_0||^2``, with weights that shrink by
@@ -63,18 +63,10 @@ class RecursiveLeastSquares:
     Skretting and Engan (2010), "Recursive least squares dictionary learning algorithm", with its cubic schedule.
     """
 
-    width: int
-    encoder: Encoder
-    passes: int = 10
-    batch_size: int = 256
     forgetting: float = 0.999
-    tolerance: float = 1e-3
-    centre: bool = False
-    max_coherence: float = 0.9
-    min_use: float = 0.3
 
     def __post_init__(self) -> None:
-        check_online(self)
+        super().__post_init__()
         check_real("forgetting", self.forgetting, 0.9, 1.0)
 
     def fit(self, x: FloatArray, *, rng: Rng) -> FittedDictionary:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import final
 
@@ -10,28 +11,48 @@ from sparsesim.kernels.support import EXCHANGE
 from sparsesim.solvers.supports import searched
 
 
-def _exchange(
-    x: FloatArray,
-    atoms: FloatArray,
-    config: SubspacePursuit | CoSaMP,
-    start: Codes | None,
-    extra: int,
-    *,
-    project: bool,
-) -> Codes:
-    options = (float(min(extra, len(atoms))), float(project), config.max_iter)
-    return searched(EXCHANGE, x, atoms, config, options, start)
+@dataclass(frozen=True)
+class _Exchange(ABC):
+    """The fields of a pursuit in which atoms compete for k places, and its encoding by `searched`."""
 
+    k: int
+    non_negative: bool = False
+    tolerance: float = 0.0
+    max_iter: int = 100
 
-def _check(config: SubspacePursuit | CoSaMP) -> None:
-    check_int("k", config.k, 1)
-    check_real("tolerance", config.tolerance, 0.0, 1.0)
-    check_int("max_iter", config.max_iter, 1)
+    def __post_init__(self) -> None:
+        check_int("k", self.k, 1)
+        check_real("tolerance", self.tolerance, 0.0, 1.0)
+        check_int("max_iter", self.max_iter, 1)
+
+    @property
+    @abstractmethod
+    def _rule(self) -> tuple[int, bool]:
+        """How many atoms compete with those kept, and whether to go on from least squares on what was kept."""
+
+    def encode(self, x: FloatArray, atoms: FloatArray) -> Codes:
+        """Return the codes ``(n, p)`` of centred samples ``x (n, d)``; raises ValueError where k exceeds min(p, d)."""
+        return self.encode_from(x, atoms, None)
+
+    def encode_from(self, x: FloatArray, atoms: FloatArray, start: Codes | None) -> Codes:
+        """Return codes ``(n, p)`` that fit no worse than least squares on the atoms of ``start (n, p)``.
+
+        Of ``start`` the k largest codes of a row count (the positive ones, if ``non_negative``). Another start may end
+        at another support.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As by `encode`, or if ``start`` is not finite codes ``(n, p)``.
+        """
+        extra, project = self._rule
+        options = (float(min(extra, len(atoms))), float(project), self.max_iter)
+        return searched(EXCHANGE, x, atoms, self, options, start)
 
 
 @final
 @dataclass(frozen=True)
-class SubspacePursuit:
+class SubspacePursuit(_Exchange):
     """Encodes by least squares on at most k atoms that no exchange with the k best others improves.
 
     From S, with residual r = x - z A, a step solves least squares on S and the k atoms of largest |correlation| with
@@ -53,35 +74,14 @@ class SubspacePursuit:
     Algorithm 1.
     """
 
-    k: int
-    non_negative: bool = False
-    tolerance: float = 0.0
-    max_iter: int = 100
-
-    def __post_init__(self) -> None:
-        _check(self)
-
-    def encode(self, x: FloatArray, atoms: FloatArray) -> Codes:
-        """Return the codes ``(n, p)`` of centred samples ``x (n, d)``; raises ValueError where k exceeds min(p, d)."""
-        return self.encode_from(x, atoms, None)
-
-    def encode_from(self, x: FloatArray, atoms: FloatArray, start: Codes | None) -> Codes:
-        """Return codes ``(n, p)`` that fit no worse than least squares on the atoms of ``start (n, p)``.
-
-        Of ``start`` the k largest codes of a row count (the positive ones, if ``non_negative``). Another start may end
-        at another support.
-
-        Raises
-        ------
-        ValueError, TypeError
-            As by `encode`, or if ``start`` is not finite codes ``(n, p)``.
-        """
-        return _exchange(x, atoms, self, start, self.k, project=True)
+    @property
+    def _rule(self) -> tuple[int, bool]:
+        return self.k, True
 
 
 @final
 @dataclass(frozen=True)
-class CoSaMP:
+class CoSaMP(_Exchange):
     """Encodes by least squares on at most k atoms found by compressive sampling matching pursuit.
 
     A step solves least squares on the atoms kept and the 2k of largest |correlation| with the residual, and cuts to
@@ -103,27 +103,6 @@ class CoSaMP:
     arXiv:0803.2392, Algorithm 2.1.
     """
 
-    k: int
-    non_negative: bool = False
-    tolerance: float = 0.0
-    max_iter: int = 100
-
-    def __post_init__(self) -> None:
-        _check(self)
-
-    def encode(self, x: FloatArray, atoms: FloatArray) -> Codes:
-        """Return the codes ``(n, p)`` of centred samples ``x (n, d)``; raises ValueError where k exceeds min(p, d)."""
-        return self.encode_from(x, atoms, None)
-
-    def encode_from(self, x: FloatArray, atoms: FloatArray, start: Codes | None) -> Codes:
-        """Return codes ``(n, p)`` that fit no worse than least squares on the atoms of ``start (n, p)``.
-
-        Of ``start`` the k largest codes of a row count (the positive ones, if ``non_negative``). Another start may end
-        at another support.
-
-        Raises
-        ------
-        ValueError, TypeError
-            As by `encode`, or if ``start`` is not finite codes ``(n, p)``.
-        """
-        return _exchange(x, atoms, self, start, 2 * self.k, project=False)
+    @property
+    def _rule(self) -> tuple[int, bool]:
+        return 2 * self.k, False

@@ -101,15 +101,27 @@ def _own_rngs(rng: Rng, count: int) -> list[Rng]:
     return [*fork(rng, count - 1), rng]
 
 
-def _check(base: object, members: object) -> None:
-    if not isinstance(base, NeuralSolver):
-        raise TypeError(f"base must be a gradient-trained solver such as TopK(24, 3); got {base!r}.")
-    check_int("members", members, 1)
+@dataclass(frozen=True)
+class _Ensemble:
+    """The fields of several autoencoders of one kind."""
+
+    base: NeuralSolver
+    members: int = 8
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.base, NeuralSolver):
+            raise TypeError(f"base must be a gradient-trained solver such as TopK(24, 3); got {self.base!r}.")
+        check_int("members", self.members, 1)
+
+    @property
+    def width(self) -> int:
+        """Return J p, the number of atoms."""
+        return self.members * self.base.width
 
 
 @final
 @dataclass(frozen=True)
-class Bagging:
+class Bagging(_Ensemble):
     """Learns ``members`` autoencoders that differ in their luck alone, and averages their outputs.
 
     g = (1/J) sum_j g_j: the atoms of all, codes z_j / J, the mean of the biases. Its squared error is at most the mean
@@ -129,17 +141,6 @@ class Bagging:
     Gadgil, Lin, Lee (2025), "Ensembling sparse autoencoders", arXiv 2505.16077.
     """
 
-    base: NeuralSolver
-    members: int = 8
-
-    def __post_init__(self) -> None:
-        _check(self.base, self.members)
-
-    @property
-    def width(self) -> int:
-        """Return J p, the number of atoms."""
-        return self.members * self.base.width
-
     def fit(self, x: FloatArray, *, rng: Rng) -> FittedDictionary:
         """Return the ensemble learned from ``x (n, d)``."""
         return self.fit_stream(Rows(check_samples(x)), rng=rng)
@@ -153,7 +154,7 @@ class Bagging:
 
 @final
 @dataclass(frozen=True)
-class Boosting:
+class Boosting(_Ensemble):
     """Learns ``members`` autoencoders one after the other, each on what those before it leave, and adds them up.
 
     g = sum_j g_j, member j trained on x - sum_{l<j} g_l(.) with its parents frozen; in inference it encodes that
@@ -169,17 +170,6 @@ class Boosting:
     ----------
     Gadgil, Lin, Lee (2025), "Ensembling sparse autoencoders", arXiv 2505.16077.
     """
-
-    base: NeuralSolver
-    members: int = 8
-
-    def __post_init__(self) -> None:
-        _check(self.base, self.members)
-
-    @property
-    def width(self) -> int:
-        """Return J p, the number of atoms."""
-        return self.members * self.base.width
 
     def fit(self, x: FloatArray, *, rng: Rng) -> FittedDictionary:
         """Return the ensemble learned from ``x (n, d)``."""

@@ -160,7 +160,7 @@ def draw(table: Table) -> Figure:
         Line2D([], [], color=FLOOR, ls="--", lw=1.3, label="floor: chance, random dictionary"),
         Line2D([], [], color=CEILING, lw=1.3, label="ceiling: true atoms"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from paper_figures import variants
+from paper_figures.__main__ import TABLES
 from sparsesim.report.claims import Claim, Verdict
 from sparsesim.study.table import Table
 from studies.tiers import Tier
@@ -114,3 +117,12 @@ def test_the_smallest_tier_runs_for_a_few_variants():
             scores = {metric.__name__: metric(twins) for metric in declared.metrics}
             assert scores["mcc"] > 0.2 and scores["true_l0"] == 3.0
             assert np.isnan(scores["seed_agreement"]) == (dict(label)["variant"] == "oracle")
+
+
+@pytest.mark.skipif(not (TABLES / "variants.csv").is_file(), reason="the table of the laptop tier is not made yet")
+def test_the_committed_table_is_the_whole_laptop_tier_of_the_study_as_declared():
+    table = Table.read(TABLES / "variants.csv")
+    cells = {tuple(value for _, value in labels) for labels in study(Tier.LAPTOP).cells}
+    assert {tuple(row[name] for name in ("world", "variant", "point", "seed")) for row in table.rows()} == cells
+    assert json.loads((TABLES / "variants.provenance.json").read_text(encoding="utf-8"))["tier"] == "laptop"
+    assert {one.verdict for one in variants.claims(table)} <= set(Verdict)

@@ -74,7 +74,10 @@ def verdict(validation: Validation) -> str:
         )
     )
     failed = len(validation.failures)
-    warning = f'<p><a href="#failures">{failed} cell{"s" * (failed > 1)} failed</a>; their rows are missing.</p>'
+    warning = (
+        f'<p><a href="#failures">{failed} cell{"s" * (failed > 1)} failed</a> or could not be compared; their rows '
+        "are missing.</p>"
+    )
     return (
         f'<p class="sentence">{_sentence(validation, counts)}</p><div class="chips">{chips}</div>'
         f'{warning if failed else ""}{_ways(validation.standings)}<div class="sides">'
@@ -182,7 +185,7 @@ def comparisons(found: Sequence[Comparison], margin: float) -> str:
             (f"{one.adjusted:.2g}", one.adjusted),
             (f"{one.detectable:.3f}", one.detectable),
             (f"{one.l0:.2f}" + ("" if one.inside else " (off the grid)"), one.l0),
-            (str(one.difference.n), float(one.difference.n)),
+            (one.seeds, float(one.difference.n)),
             (seeds or "–", float(seeds.removeprefix("over ")) if seeds else math.nan),
         ]
         data = attributes(world=one.world, reference=one.reference, metric=one.metric, outcome=one.outcome.value)

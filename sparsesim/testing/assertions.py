@@ -22,6 +22,7 @@ from sparsesim.testing.finding import Finding, Refuted, Undecided
 from sparsesim.testing.outside import as_solver
 from sparsesim.testing.reproduction import Program
 from sparsesim.testing.sequential import Decision, ProportionTest
+from sparsesim.validate.measures import direction
 
 N_TEST = 1000  # held-out samples of each seed
 SHOWN = 5  # seeds in a message, the worst ones
@@ -35,6 +36,7 @@ class _Bench:
     world: FeatureSpec
     metric: Metric
     n_train: int
+    sign: int
 
     @property
     def name(self) -> str:
@@ -106,7 +108,8 @@ def assert_recovers(
     world : a specification, whose directions each seed draws.
     at_least, in_fraction : of the claim.
     confidence : 1 minus the probability of a wrong decision, over all looks together.
-    metric : a function of an `Evaluation`, or its name in `sparsesim.metrics`; larger is better. NaN is no success.
+    metric : a function of an `Evaluation`, or its name in `sparsesim.metrics`, of which larger is better: one of
+        ours of which smaller is better, such as dead_fraction, or neither, is refused. NaN is no success.
     n_train : training samples a seed; 1000 others are held out.
     max_seeds : after which it is undecided. Going on with more is allowed, the error does not grow.
 
@@ -121,6 +124,11 @@ def assert_recovers(
     """
     __tracebackhide__ = True
     bench = _bench(world, metric, n_train)
+    if bench.sign < 0:
+        raise ValueError(
+            f"of {bench.name} smaller is better, and at_least={at_least!r} claims that it is large. Pass a function of "
+            f"your own of which larger is better, such as def kept(evaluation): return 1 - {bench.name}(evaluation)."
+        )
     solver = bench.solver(solver)
     check_real("at_least", at_least)
     kept: dict[int, tuple[float, Evaluation]] = {}  # of the worst seeds, so that a message needs no second fit
@@ -159,9 +167,12 @@ def assert_no_worse_than(
 ) -> Finding:
     """Return the finding that ``solver`` is at most ``margin`` below ``other`` in at least ``in_fraction`` of seeds.
 
-    By default: the median of the paired difference ``metric(solver) - metric(other)`` is at least ``-margin``. Both see
-    the same world and samples at each seed. Decided by the sequential test of `assert_recovers`, which asks nothing of
-    the law of the differences: no normality, no bound. It is a statement on seeds and not on the mean, which no number
+    By default: the median of the paired difference ``metric(solver) - metric(other)`` is at least ``-margin``. Of a
+    metric of ours of which smaller is better, such as dead_fraction, the difference is negated, and the claim is "at
+    most ``margin`` above"; of functions of your own larger is better; ours without a better side, as l0, are refused.
+
+    Both see the same world and samples at each seed. Decided by the sequential test of `assert_recovers`, which asks
+    nothing of the law of the differences: no normality, no bound. It is a statement on seeds and not on the mean, which no number
     of seeds bounds unless rare disasters are excluded. 21 seeds without a failure pass at 1 - 1e-6, 5 at 0.95.
 
     Raises
@@ -181,9 +192,10 @@ def assert_no_worse_than(
 
     def value(seed: int) -> float:
         scores.append((bench.score(solver, seed), bench.score(other, seed)))
-        return scores[-1][0] - scores[-1][1]
+        return bench.sign * (scores[-1][0] - scores[-1][1])
 
-    claim = f"{bench.name} is at most {margin:g} below that of the other solver in at least {in_fraction:g} of seeds"
+    side = "below" if bench.sign > 0 else "above"
+    claim = f"{bench.name} is at most {margin:g} {side} that of the other solver in at least {in_fraction:g} of seeds"
     finding = _decide(value, -margin, ProportionTest(in_fraction, confidence), claim, max_seeds)
     if finding.decision is Decision.SUPPORTED:
         return finding
@@ -203,13 +215,26 @@ def _bench(world: FeatureSpec, metric: str | Metric, n_train: int) -> _Bench:
             raise TypeError(
                 f"metric must be a named function of an Evaluation; got {metric!r:.80}. Define it with def."
             )
-        return _Bench(world, metric, n_train)
+        return _Bench(world, metric, n_train, _sign(metric))
     import sparsesim.metrics as known
 
     found = getattr(known, metric, None) if metric in dir(known) else None
     if not callable(found):
         raise ValueError(f"metric must be a function or its name in sparsesim.metrics, e.g. 'mcc'; got {metric!r}.")
-    return _Bench(world, found, n_train)
+    return _Bench(world, found, n_train, _sign(found))
+
+
+def _sign(metric: Metric) -> int:
+    """Return 1 where larger is better, as of anybody's own function, and -1 where smaller is, as of some of ours."""
+    if not str(getattr(metric, "__module__", "")).startswith("sparsesim.metrics."):
+        return 1
+    sign = direction(metric.__name__)
+    if not sign:
+        raise ValueError(
+            f"of {metric.__name__} neither larger nor smaller is better, so that no claim can be made. Pass a function "
+            "of your own of which larger is better, such as minus its distance from the right value."
+        )
+    return sign
 
 
 def _decide(

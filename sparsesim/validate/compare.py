@@ -2,8 +2,9 @@
 
 For every seed the difference is the mean over the subject's points of ``subject - reference curve at that L0``; the
 curve is linear in log L0 between the points of the reference's grid. Points that lie beyond its ends in any seed are
-left out, unless all do; then the nearest end is taken, and the comparison says so. The interval over seeds is
-Student's, at the confidence 1 - (1 - c) / C for C comparisons: all hold together with confidence c (Bonferroni).
+left out, unless all do; then the nearest end is taken, and the comparison says so. A fit that is dead (L0 = 0) is a
+result and is never left out: it is held against the sparse end of the curve. The interval over seeds is Student's, at
+the confidence 1 - (1 - c) / C for C comparisons: all hold together with confidence c (Bonferroni).
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ import numpy.typing as npt
 from sparsesim._arrays import FloatArray
 from sparsesim.study.interval import Interval, mean_interval, seeds_needed
 from sparsesim.study.power import detectable_difference, holm, paired_p_value
+from sparsesim.validate.measures import direction
 from sparsesim.validate.result import Comparison, Outcome, Standing
 
 Row: TypeAlias = Mapping[str, Any]
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 SUBJECT = "subject"
 INSIDE = 1.1  # factor of L0 by which a point may lie outside of a grid before it is said to
+FAINT = 1e-3  # where L0 = 0 stands on a logarithmic axis: one active latent in a thousand samples
 NO_INTERVAL = Interval(float("nan"), float("nan"), float("nan"), 0)
 
 
@@ -45,15 +48,22 @@ class Rows:
         return cls(found)
 
     def points(self, world: str, solver: str, seed: int, metric: str) -> FloatArray:
-        """Return L0 and ``metric`` of each row with a finite value, ``(points, 2)``, by ascending L0."""
+        """Return L0 and ``metric`` of each row with a finite value, ``(points, 2)``, by ascending budget, then L0.
+
+        By budget, so that the i-th point is the same point of the grid in each seed, also where a fit is dead.
+        """
         rows = self.by.get((world, solver), {}).get(seed, [])
-        pairs = sorted((float(row["l0"]), float(row[metric])) for row in rows)
-        kept = [pair for pair in pairs if math.isfinite(pair[1]) and pair[0] > 0]
+        found = sorted((int(row["budget"]), float(row["l0"]), float(row[metric])) for row in rows)
+        kept = [pair for _, *pair in found if math.isfinite(pair[1])]
         return np.array(kept, dtype=np.float64).reshape(-1, 2)
 
     def seeds(self, world: str, solver: str) -> list[int]:
         """Return the seeds that ``solver`` has rows of in ``world``, ascending."""
         return sorted(self.by.get((world, solver), {}))
+
+    def attempted(self, world: str) -> int:
+        """Return the number of seeds that anything has rows of in ``world``: the bounds have some in each."""
+        return len({seed for (where, _), seeds in self.by.items() if where == world for seed in seeds})
 
     def means(self, world: str, solver: str, metric: str) -> list[float]:
         """Return the mean of ``metric`` over the rows of each seed, where it is finite."""
@@ -64,10 +74,14 @@ class Rows:
 def read_curve(curve: FloatArray, l0: FloatArray) -> tuple[FloatArray, BoolArray]:
     """Return the values of ``curve (points, 2)`` at ``l0 (q,)``, and which of these lie on its grid, ``(q,)``.
 
-    Linear in log L0; outside of the grid the nearest end is taken.
+    Linear in log L0; outside of the grid the nearest end is taken. L0 = 0 is outside of every grid. Dead points of the
+    curve are its sparse end, at L0 = `FAINT`; points of one L0 are averaged.
     """
-    inside = (l0 >= curve[0, 0] / INSIDE) & (l0 <= curve[-1, 0] * INSIDE)
-    return np.interp(np.log(l0), np.log(curve[:, 0]), curve[:, 1]), inside
+    alive = curve[curve[:, 0] > 0, 0]
+    low, high = (alive.min() / INSIDE, alive.max() * INSIDE) if len(alive) else (math.inf, -math.inf)
+    places, owner = np.unique(np.log(np.maximum(curve[:, 0], FAINT)), return_inverse=True)
+    values = np.bincount(owner, weights=curve[:, 1]) / np.bincount(owner)
+    return np.interp(np.log(np.maximum(l0, FAINT)), places, values), (l0 >= low) & (l0 <= high)
 
 
 @final
@@ -81,36 +95,42 @@ class Differences:
     values: tuple[float, ...]
     l0: float
     inside: bool
+    attempted: int = 0
 
 
 def paired_differences(rows: Rows, world: str, reference: str, metric: str) -> Differences | None:
-    """Return subject minus ``reference`` by ``metric`` over the seeds that both have; None with fewer than two."""
-    found = []
+    """Return how much better the subject is than ``reference`` by ``metric`` in each seed that both have.
+
+    Subject minus reference, negated where smaller is better (`direction`). None with fewer than two seeds.
+    """
+    found, sign = [], direction(metric) or 1
     for seed in rows.seeds(world, SUBJECT):
         own, curve = (rows.points(world, name, seed, metric) for name in (SUBJECT, reference))
         if len(own) and len(curve):
             read, on_grid = read_curve(curve, own[:, 0])
-            found.append((own[:, 1] - read, own[:, 0], on_grid))
+            found.append((sign * (own[:, 1] - read), own[:, 0], on_grid))
     if len(found) < 2:
         return None
-    kept, inside = _compared_points([on_grid for *_, on_grid in found])
+    kept, inside = _compared_points([on_grid for *_, on_grid in found], [sizes <= 0 for _, sizes, _ in found])
     values = tuple(float(gap[mask].mean()) for (gap, *_), mask in zip(found, kept, strict=True))
     l0 = float(np.mean([sizes[mask].mean() for (_, sizes, _), mask in zip(found, kept, strict=True)]))
-    return Differences(world, reference, metric, values, l0, inside)
+    return Differences(world, reference, metric, values, l0, inside, rows.attempted(world))
 
 
-def _compared_points(on_grid: Sequence[BoolArray]) -> tuple[list[BoolArray], bool]:
+def _compared_points(on_grid: Sequence[BoolArray], dead: Sequence[BoolArray]) -> tuple[list[BoolArray], bool]:
     """Return which points of each seed are compared, and whether they lie on the grid.
 
     The same points of the subject's grid in every seed, those that lie on the reference's in all of them: to change
-    points from seed to seed would add the slope of the curves to the spread. Where some fits failed, so that points are
-    not the same ones, each seed has its own.
+    points from seed to seed would add the slope of the curves to the spread. A point that is dead in any seed is one of
+    them, though it is on no grid. Where some fits failed, so that points are not the same ones, each seed has its own.
     """
+    alive = not any(one.any() for one in dead)
     if len({len(one) for one in on_grid}) == 1:
-        common = np.logical_and.reduce(on_grid)
-        inside = bool(common.any())
-        return [common if inside else np.ones_like(common)] * len(on_grid), inside
-    return [one if one.any() else np.ones_like(one) for one in on_grid], all(one.any() for one in on_grid)
+        common: BoolArray = np.logical_and.reduce(on_grid) | np.logical_or.reduce(dead)
+        some = bool(common.any())
+        return [common if some else np.ones_like(common)] * len(on_grid), some and alive
+    kept = [one | zero for one, zero in zip(on_grid, dead, strict=True)]
+    return [one if one.any() else np.ones_like(one) for one in kept], alive and all(one.any() for one in kept)
 
 
 def outcome(interval: Interval, margin: float) -> Outcome:
@@ -150,6 +170,7 @@ def decide(differences: Sequence[Differences], margin: float, confidence: float 
                 outcome(interval, margin),
                 one.l0,
                 one.inside,
+                one.attempted,
             )
         )
     return tuple(found)

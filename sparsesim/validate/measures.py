@@ -56,4 +56,27 @@ SHOWN: tuple[Metric, ...] = (
     hedging.hedging_score,
     splitting.feature_splitting,
 )
+LARGER = (
+    *("mcc", "mcc_corrected", "mcc_learned", "mcc_signed", "mmcs", "mmcs_learned", "uniqueness"),
+    *("recovered_at_90", "recovered_at_95", "recovered_at_99", "explained_variance"),
+    *("support_f1", "support_precision", "support_recall", "latent_f1", "latent_precision", "latent_recall"),
+    *("code_correlation", "code_correlation_signed", "parent_recall_child_off", "parent_recall_child_on"),
+    *("saelens_accuracy", "saelens_explained_variance", "saelens_f1", "saelens_mcc"),
+    *("saelens_precision", "saelens_recall", "saelens_uniqueness"),
+)
+SMALLER = (
+    *("dead_fraction", "code_error", "fvu", "quantised_fvu", "amortisation_gap", "feature_splitting", "composition"),
+    *("fake_feature_ratio", "absorption_rate", "absorption_score", "flat_error", "hierarchical_error"),
+)
+
+
+def direction(metric: str) -> int:
+    """Return 1 if larger is better for the ``metric`` of this name, -1 if smaller is, and 0 if neither is.
+
+    Neither for a metric with a right value in between (`shrinkage` has 1; `hedging_score` and `absorption_gap` have 0,
+    and errors of both signs) or without one (`l0`), and for a name that is not known here.
+    """
+    return (metric in LARGER) - (metric in SMALLER)
+
+
 MEASURED: tuple[Metric, ...] = (codes.l0, *SHOWN, fingerprint)

@@ -19,6 +19,7 @@ from sparsesim.solvers.baselines import RandomDictionary
 from sparsesim.solvers.pursuit import OrthogonalMatchingPursuit
 from sparsesim.study.cell import Cell, FitCell, Labels, OracleCell, labels
 from sparsesim.validate import worlds
+from sparsesim.validate.measures import MEASURED, direction
 
 if TYPE_CHECKING:
     from sparsesim.solvers.neural.train import Training
@@ -65,7 +66,8 @@ class Protocol:
     n_train, n_test : samples to learn from, and held-out ones, of each seed.
     steps, batch_size : of the training of references and of modules.
     shares : the grid of k, as multiples of each arena's sparsity.
-    compared : metrics that are compared with the references; all others are only shown.
+    compared : metrics that are compared with the references, for each of which larger or smaller is better
+        (`sparsesim.validate.measures.direction`); all others are only shown.
     margin : half-width at which no more seeds are added, and difference below which two scores are the same.
     confidence : of all comparisons together.
     """
@@ -92,6 +94,8 @@ class Protocol:
         unknown = [name for name in self.references if name not in REFERENCES]
         if unknown:
             raise ValueError(f"references must be among {', '.join(REFERENCES)}; got {', '.join(unknown)}.")
+        for name in self.compared:
+            _check_comparable(name)
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version}"
@@ -111,6 +115,14 @@ class Protocol:
         """Return the key of everything that decides the rows of references; margins and seeds do not."""
         fixed = (self.n_train, self.n_test, self.steps, self.batch_size, self.shares)
         return key(self.arenas, fixed)
+
+
+def _check_comparable(metric: str) -> None:
+    known = [one.__name__ for one in MEASURED if direction(one.__name__)]
+    if metric not in known:
+        shown = metric in [one.__name__ for one in MEASURED]
+        why = "for which neither larger nor smaller is better" if shown else "which is not measured"
+        raise ValueError(f"compared must be among {', '.join(known)}; got {metric!r}, {why}.")
 
 
 def _topk(p: int, k: int, training: Training) -> Solver:

@@ -40,7 +40,8 @@ class Comparison:
     detectable : smallest true difference found with probability 0.8 at these seeds, spread and correction.
     outcome : computed from the above.
     l0 : mean L0 of the subject's points that were compared: those on the reference's grid in every seed, if any are.
-    inside : False where none is, so that the nearest end of the grid was taken.
+    inside : False where none is, or some are dead (L0 = 0), so that the nearest end of the grid was taken.
+    attempted : seeds that were run in this world; ``difference.n`` of them have both scores. 0 where it is not known.
     """
 
     world: str
@@ -53,6 +54,13 @@ class Comparison:
     outcome: Outcome
     l0: float
     inside: bool
+    attempted: int = 0
+
+    @property
+    def seeds(self) -> str:
+        """Return the number of seeds that it rests on, and of how many where some are missing: ``7 of 10``."""
+        n = self.difference.n
+        return f"{n} of {self.attempted}" if self.attempted > n else str(n)
 
     def seeds_to_decide(self, margin: float, most: int = 100_000) -> int:
         """Return how many seeds would decide it, if its mean and its spread stay what they are.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from sparsesim._arrays import check_int
@@ -88,6 +89,7 @@ def validate(
         published = cached(chosen, counts) if start < FRESH else Cached(reasons=("fresh seeds: computed now.",))
         rows, failures, comparisons = _measured(campaign, published, start)
         portraits = [campaign.portrait(arena, start) for arena in chosen.arenas]
+    failures = (*failures, *_missing(rows, chosen, comparisons))
     cards = [one[1] for one in portraits if one is not None]
     worlds = [arena.name for arena in chosen.arenas]
     index = Rows.of(rows)
@@ -188,6 +190,21 @@ def _compared(rows: Sequence[Mapping[str, Any]], protocol: Protocol) -> tuple[Co
         for metric in protocol.compared
     ]
     return decide([one for one in pairs if one is not None], protocol.margin, protocol.confidence)
+
+
+def _missing(rows: Sequence[Mapping[str, Any]], protocol: Protocol, comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """Yield a line on each comparison that is not there though the reference has scores, and one if there is none."""
+    index, there = Rows.of(rows), {(one.world, one.reference, one.metric) for one in comparisons}
+    for place in product([arena.name for arena in protocol.arenas], protocol.references, protocol.compared):
+        own, other = (len(index.means(place[0], name, place[2])) for name in (SUBJECT, place[1]))
+        if place not in there and other > 1:
+            seeds = index.attempted(place[0])
+            yield (
+                f"world {place[0]} solver {SUBJECT}: not compared with {place[1]} by {place[2]}, which takes two seeds "
+                f"in which both have a score; the subject has one in {own} of {seeds}, the reference in {other}"
+            )
+    if protocol.references and not there:
+        yield "NO COMPARISON could be made: nothing was found out about the subject against its references"
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:

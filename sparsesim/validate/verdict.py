@@ -49,7 +49,7 @@ def _lines(validation: Validation) -> Iterator[str]:
     yield from _side_effects(validation.standings)
     if validation.failures:
         yield ""
-        yield f"{len(validation.failures)} cells failed:"
+        yield f"{len(validation.failures)} failed (cells, or comparisons that could not be made):"
         yield from _cut([f"  {line.splitlines()[0]}" for line in validation.failures])
     yield ""
     yield f"Again: {validation.command}"
@@ -83,7 +83,7 @@ def _compared(one: Comparison) -> str:
     where = f"at L0 {one.l0:.1f}" + ("" if one.inside else ", outside of the reference's grid")
     return (
         f"  {one.world}, {one.metric}: {one.difference.mean:+.3f} {_span(one.difference)} against {one.reference} "
-        f"({one.difference.n} seeds, {where})"
+        f"({one.seeds} seeds, {where})"
     )
 
 
@@ -102,7 +102,7 @@ def _undecided(validation: Validation) -> Iterator[str]:
         needed = one.seeds_to_decide(validation.margin)
         lines.append(
             f"  {one.world}, {one.metric}: {one.difference.mean:+.3f} {_span(one.difference)} against {one.reference}; "
-            f"{needed} seeds (now {one.difference.n}, which find a difference of {one.detectable:.3f})"
+            f"{needed} seeds (now {one.seeds}, which find a difference of {one.detectable:.3f})"
         )
     yield from _cut(lines)
 

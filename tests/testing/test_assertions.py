@@ -129,6 +129,34 @@ def test_no_worse_than_is_paired():
     assert len(allowed.values) == 5
 
 
+@dataclass(frozen=True)
+class HalfDead:
+    """The true axes, of which two are missing."""
+
+    width: int = 4
+
+    def fit(self, x, *, rng):
+        return FittedDictionary(
+            np.diag([1.0, 1.0, 0.0, 0.0]), np.zeros(4), OrthogonalMatchingPursuit(2), Status.CONVERGED
+        )
+
+
+def test_a_metric_of_which_smaller_is_better_is_turned_or_refused():
+    brief = {"confidence": 0.95, "metric": "dead_fraction", **BRIEF}
+    better = assert_no_worse_than(FLOOR, HalfDead(), WORLD, margin=0.0, **brief)
+    assert set(better.values) == {0.5}
+    with pytest.raises(Refuted, match="dead_fraction is at most .* above") as caught:
+        assert_no_worse_than(HalfDead(), FLOOR, WORLD, margin=0.1, **brief)
+    assert set(caught.value.finding.values) == {-0.5}
+    with pytest.raises(ValueError, match="smaller is better"):
+        assert_recovers(HalfDead(), WORLD, at_least=0.1, **brief)
+    for name in ("l0", "shrinkage", "Evaluation"):
+        with pytest.raises(ValueError, match=f"of {name} neither"):
+            assert_recovers(FLOOR, WORLD, metric=name, **BRIEF)
+        with pytest.raises(ValueError, match=f"of {name} neither"):
+            assert_no_worse_than(FLOOR, FLOOR, WORLD, margin=0.0, metric=name, **BRIEF)
+
+
 class Axes:
     """An outside model: the axes as atoms, or the first of them over and over."""
 

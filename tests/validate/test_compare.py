@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import sparsesim.metrics
 from sparsesim.study import paired_power
 from sparsesim.study.interval import Interval
 from sparsesim.validate.compare import (
@@ -21,6 +22,7 @@ from sparsesim.validate.compare import (
     read_curve,
     standings,
 )
+from sparsesim.validate.measures import LARGER, MEASURED, SMALLER, direction
 from sparsesim.validate.result import Outcome
 
 RNG = np.random.default_rng(0)
@@ -80,6 +82,63 @@ def test_the_same_points_are_compared_in_every_seed_unless_fits_failed():
     failed = paired_differences(Rows.of(rows + own[:3]), "w", "topk", "mcc")
     assert failed.values == pytest.approx([(0.2 - 0.4) / 2, 0.3])  # 8.5 is within a tenth of the end
     assert failed.inside
+
+
+def test_a_dead_fit_is_a_result_and_is_held_against_the_sparse_end_of_the_curve():
+    rows = [row("topk", seed, l0, mcc) for seed in range(4) for l0, mcc in ((2.0, 0.5), (8.0, 0.9))]
+    dead = [row(SUBJECT, seed, 0.0, 0.1 + 0.01 * seed) for seed in range(4)]
+    found = paired_differences(Rows.of(rows + dead), "w", "topk", "mcc")
+    assert found.values == pytest.approx([-0.4, -0.39, -0.38, -0.37])
+    assert (found.l0, found.inside) == (0.0, False)
+    assert decide([found], 0.05)[0].outcome is Outcome.WORSE
+    some = [row(SUBJECT, seed, 0.0 if seed else 8.0, 0.1 if seed else 0.9) for seed in range(4)]
+    assert paired_differences(Rows.of(rows + some), "w", "topk", "mcc").values == pytest.approx([0.0, -0.4, -0.4, -0.4])
+
+
+def test_a_dead_point_of_the_subjects_grid_is_compared_beside_the_living_ones():
+    rows = [row("topk", seed, l0, 0.5) for seed in (0, 1) for l0 in (2.0, 8.0)]
+    own = [row(SUBJECT, 0, 0.0, 0.1, budget=2), row(SUBJECT, 1, 2.0, 0.6, budget=2)]
+    own += [row(SUBJECT, seed, 8.0, 0.7, budget=8) for seed in (0, 1)]
+    own += [row(SUBJECT, seed, 30.0, 0.0, budget=30) for seed in (0, 1)]  # beyond the grid in all seeds
+    found = paired_differences(Rows.of(rows + own), "w", "topk", "mcc")
+    assert found.values == pytest.approx([(-0.4 + 0.2) / 2, (0.1 + 0.2) / 2])
+    assert not found.inside
+    fewer = paired_differences(Rows.of(rows + own[:-1]), "w", "topk", "mcc")  # points differ: each seed has its own
+    assert fewer.values == pytest.approx(found.values)
+
+
+def test_a_dead_reference_is_no_logarithm_of_zero():
+    rows = [row("before", seed, 0.0, 0.1, budget=budget) for seed in (0, 1) for budget in (1, 2)]
+    own = [row(SUBJECT, seed, 2.0, 0.6) for seed in (0, 1)]
+    assert paired_differences(Rows.of(rows + own), "w", "before", "mcc").values == pytest.approx([0.5, 0.5])
+    values, inside = read_curve(np.array([[0.0, 0.1], [2.0, 0.5], [8.0, 0.9]]), np.array([0.0, 2.0, 4.0]))
+    assert values == pytest.approx([0.1, 0.5, 0.7])
+    assert inside.tolist() == [False, True, True]
+
+
+def test_a_comparison_says_on_how_many_of_the_seeds_that_were_run_it_rests():
+    rows = [row("topk", seed, 2.0, 0.5) for seed in range(5)]
+    own = [row(SUBJECT, seed, 2.0, 0.6) for seed in range(3)]
+    one = decide([paired_differences(Rows.of(rows + own), "w", "topk", "mcc")], 0.05)[0]
+    assert (one.seeds, one.attempted, one.difference.n) == ("3 of 5", 5, 3)
+    assert decide([differences([0.1, 0.2])], 0.05)[0].seeds == "2"
+
+
+def test_differences_are_turned_so_that_positive_is_better():
+    rows = [
+        {**row(name, seed, 2.0, 0.5), "dead_fraction": share}
+        for seed in (0, 1)
+        for name, share in ((SUBJECT, 0.7), ("topk", 0.1))
+    ]
+    assert paired_differences(Rows.of(rows), "w", "topk", "dead_fraction").values == pytest.approx([-0.6, -0.6])
+
+
+def test_every_measured_metric_has_a_direction_or_says_that_it_has_none():
+    without = {metric.__name__ for metric in MEASURED if not direction(metric.__name__)}
+    assert without == {"l0", "shrinkage", "absorption_gap", "hedging_score", "fingerprint"}
+    known = dir(sparsesim.metrics)
+    assert not set(LARGER) & set(SMALLER)
+    assert set(LARGER) | set(SMALLER) <= set(known)
 
 
 def test_the_seeds_that_decide_are_those_of_the_nearer_decision():

@@ -410,6 +410,38 @@ def test_seeds_that_fail_are_not_waited_for():
     assert len(found.failures) == 2
 
 
+class Dead(Plain):
+    def encode(self, x):
+        return super().encode(x) * 0.0
+
+
+def test_a_dead_subject_is_worse_and_a_comparison_that_cannot_be_made_is_a_failure():
+    found = run(lambda seed, width, dim: Dead(dim, width), protocol=replace(TINY, least=3, most=3))
+    assert [(one.inside, one.difference.n) for one in found.comparisons] == [(False, 3)] * 2
+    f1 = next(one for one in found.comparisons if one.metric == "support_f1")
+    assert f1.difference.mean < -0.2  # topk finds some of the support in 30 steps, nothing finds nothing
+    assert f1.l0 == 0.0
+    seed_of_one = int(ss.stream(1, ss.Role.SOLVER, 1).integers(2**31))
+
+    def unlucky(seed, width, dim):
+        if seed == seed_of_one:
+            raise ArithmeticError("unlucky")
+        return Plain(dim, width)
+
+    lost = run(unlucky, protocol=replace(TINY, compared=("mcc",)))
+    assert lost.comparisons == ()
+    assert "not compared with topk by mcc" in lost.failures[1]
+    assert "in 1 of 2" in lost.failures[1]
+    assert "NO COMPARISON" in lost.failures[2]
+    assert "NO COMPARISON" in str(lost)
+
+
+@pytest.mark.parametrize("metric", ["shrinkage", "l0", "nonsense"])
+def test_a_metric_without_a_better_side_is_not_compared(metric):
+    with pytest.raises(ValueError, match=f"compared must be among mcc.*'{metric}'"):
+        replace(TINY, compared=("mcc", metric))
+
+
 @pytest.mark.parametrize(
     ("named", "word"),
     [

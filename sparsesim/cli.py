@@ -175,7 +175,8 @@ def _kept(store: Path) -> str:
 
 
 def _say_whether_kept(*code: object) -> None:
-    from sparsesim.validate.identity import UnknownCodeError, identity
+    from sparsesim.validate.escapes import UnknownCodeError
+    from sparsesim.validate.identity import identity
 
     try:
         identity(*code)

@@ -2,7 +2,9 @@
 
 A wrong miss costs a rerun, a wrong hit is a wrong result. So the digest covers bytecode, closures, defaults, the
 globals that the code names, and the classes and functions among them, through all modules that are not installed
-packages; of these the version counts. Where something cannot be followed there is no digest, and the reason is given.
+packages; of these the version counts, and what of yours was put in the place of their functions and methods where the
+code names them. Where something cannot be followed there is no digest, and the reason is given. Not seen is a patch
+inside of a package, to a function that only the package itself names.
 """
 
 from __future__ import annotations
@@ -13,26 +15,19 @@ import enum
 import functools
 import hashlib
 import importlib
-import importlib.machinery
 import re
 import struct
 import sys
-import sysconfig
 import types
 from collections.abc import Callable, Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sparsesim.study.provenance import code_digest, text_digest
+from sparsesim.validate.escapes import UnknownCodeError, check_inward, names_in
+from sparsesim.validate.origins import installed, is_foreign, is_found, package_of, validation_digest
 
-# What code reads by these names is no part of it, and may change behind it.
-_READS = re.compile(
-    "open|eval|exec|input|environ|getenv|read_text|read_bytes|fromfile|loadtxt|genfromtxt|memmap|load|load_file|"
-    "from_pretrained|urlopen|time|perf_counter|monotonic|urandom"
-)
 _PLAIN = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis), range, slice)
 _NOT_CODE = re.compile(
     "__(dict|weakref|doc|module|qualname|firstlineno|static_attributes|annotations|annotate|annotate_func|"
@@ -40,14 +35,11 @@ _NOT_CODE = re.compile(
 )
 
 
-class UnknownCodeError(ValueError):
-    """Some of the code cannot be followed, so that nobody can say whether it is still the same."""
-
-
 def identity(*things: object) -> str:
     """Return a SHA-256 (hex) that is equal only where ``things`` and all that they are seen to use are equal.
 
-    Files, environment variables and the network are not seen: code that names a way to read them has no identity.
+    Files, environment variables, the clock and the network are not seen: code that names a way to read them has no
+    identity, nor has code that looks names up while it runs (``globals``, ``exec``, ``getattr`` of a computed name).
 
     Raises
     ------
@@ -63,13 +55,6 @@ def identity(*things: object) -> str:
     return digest.hexdigest()
 
 
-@functools.cache
-def validation_digest() -> str:
-    """Return the digest of the code by which outside models are trained and probed, and of what it rests on."""
-    here = Path(__file__).parent
-    return hashlib.sha256(f"{code_digest()}\n{text_digest(sorted(here.glob('*.py')), here)}".encode()).hexdigest()
-
-
 class _Walk:
     """Yields words for what it is shown, each object once; a later meeting yields the number of the first."""
 
@@ -81,6 +66,8 @@ class _Walk:
         if isinstance(thing, _PLAIN) and type(thing) in _PLAIN:
             yield f"{type(thing).__name__} {thing!r}"
             return
+        if thing is sys.modules:
+            raise UnknownCodeError("the code looks modules up in sys.modules")
         if id(thing) in self._seen:
             yield f"again {self._seen[id(thing)]}"
             return
@@ -127,36 +114,58 @@ class _Walk:
 
     def _builtin(self, function: Any) -> Iterator[str]:
         owner, module = getattr(function, "__self__", None), getattr(function, "__module__", None)
-        if module and not _installed(module):
+        if module and not installed(module):
             raise UnknownCodeError(f"{module}.{function.__qualname__} is compiled code of no installed package")
         yield f"builtin {getattr(function, '__qualname__', function)}"
         if owner is not None and not isinstance(owner, types.ModuleType):
             yield from self.words(owner)
 
     def _function(self, function: types.FunctionType) -> Iterator[str]:
-        installed = _installed(function.__module__)
-        if installed and "<locals>" not in function.__qualname__:
-            yield f"function {function.__module__}.{function.__qualname__} {installed}"
+        package, name = package_of(function), function.__code__.co_qualname
+        if package and "<locals>" not in name:
+            yield f"function {function.__globals__['__name__']}.{name} {package}"
             return
         yield from self._all("function", function.__code__, function.__defaults__, function.__kwdefaults__)
+        if function.__dict__:
+            yield from self.words(function.__dict__)
         for cell in function.__closure__ or ():
             try:
                 yield from self.words(cell.cell_contents)
-            except ValueError:  # an empty cell
+            except ValueError as error:
+                if isinstance(error, UnknownCodeError):
+                    raise
                 yield "empty"
         yield from self._globals(function.__code__, function.__globals__)
 
     def _globals(self, code: types.CodeType, known: dict[str, Any]) -> Iterator[str]:
-        for name in code.co_names:
-            if _READS.fullmatch(name):
-                raise UnknownCodeError(f"{code.co_qualname} names {name!r}, by which it may read what is no part of it")
+        for name in names_in(code):
             if name in known:
                 yield name
-                yield from self.words(known[name])
+                yield from self._named_by(code, known[name])
         yield from self._imports(code, known)
         for constant in code.co_consts:
             if isinstance(constant, types.CodeType):
                 yield from self._globals(constant, known)
+
+    def _named_by(self, code: types.CodeType, thing: Any) -> Iterator[str]:
+        """Yield words for what ``code`` names, and of an installed module for what else it names in there."""
+        check_inward(code, thing)
+        yield from self.words(thing)
+        if isinstance(thing, types.ModuleType) and installed(thing.__name__):
+            yield from self._reached(code, thing, {id(thing)})
+
+    def _reached(self, code: types.CodeType, module: types.ModuleType, seen: set[int]) -> Iterator[str]:
+        """Yield words for classes, and for functions of yours, that ``code`` may reach in an installed ``module``."""
+        for name in names_in(code):
+            value = vars(module).get(name)
+            if value is None or id(value) in seen:
+                continue
+            seen.add(id(value))
+            if isinstance(value, types.ModuleType) and installed(value.__name__):
+                yield from self._reached(code, value, seen)
+            elif value is sys.modules or isinstance(value, types.ModuleType | type) or is_foreign(value):
+                yield name
+                yield from self.words(value)
 
     def _imports(self, code: types.CodeType, known: dict[str, Any]) -> Iterator[str]:
         previous: list[Any] = []
@@ -164,7 +173,7 @@ class _Walk:
             if instruction.opname == "IMPORT_NAME":
                 level = previous[-2].argval if len(previous) > 1 else 0
                 name = f"{'.' * level}{instruction.argval}" if isinstance(level, int) else instruction.argval
-                yield from self.words(_imported(name, known.get("__package__")))
+                yield from self._named_by(code, _imported(name, known.get("__package__")))
             previous.append(instruction)
 
     def _code(self, code: types.CodeType) -> Iterator[str]:
@@ -173,10 +182,13 @@ class _Walk:
         yield from self._all("constants", *code.co_consts)
 
     def _class(self, kind: type) -> Iterator[str]:
-        installed = _installed(kind.__module__)
+        package = installed(kind.__module__)
         yield f"class {kind.__module__}.{kind.__qualname__}"
-        if installed and "<locals>" not in kind.__qualname__:
-            yield installed
+        if type(kind) is not type:
+            yield from self.words(type(kind))
+        if package and is_found(kind):
+            yield package
+            yield from self._patches(kind)
             return
         yield from self._all("bases", *kind.__bases__)
         for name, value in sorted(vars(kind).items()):
@@ -184,14 +196,23 @@ class _Walk:
                 yield name
                 yield from self.words(value)
 
+    def _patches(self, kind: type) -> Iterator[str]:
+        """Yield words for the methods of yours that stand in an installed class or in what it inherits from."""
+        for owner in kind.__mro__:
+            for name, value in vars(owner).items():
+                if is_foreign(value):
+                    yield f"{owner.__qualname__}.{name}"
+                    yield from self.words(value)
+
     def _module(self, module: types.ModuleType) -> Iterator[str]:
-        installed = _installed(module.__name__)
-        yield f"module {module.__name__} {installed}"
-        if installed:
+        package = installed(module.__name__) if sys.modules.get(module.__name__) is module else ""
+        yield f"module {module.__name__} {package}"
+        if package:
             return
-        if not getattr(module, "__file__", None):
-            raise UnknownCodeError(f"the module {module.__name__} has no file")
-        yield hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest()
+        try:
+            yield hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest()
+        except (AttributeError, OSError) as error:
+            raise UnknownCodeError(f"the module {module.__name__} has no file that can be read") from error
         for name, value in sorted(vars(module).items()):
             if not name.startswith("__"):
                 yield name
@@ -221,10 +242,10 @@ class _Walk:
             yield from self.words(thing.__wrapped__)
             return
         module = getattr(thing, "__module__", None) or type(thing).__module__
-        installed = _installed(module)
-        if not installed:
+        package = installed(module)
+        if not package:
             raise UnknownCodeError(f"{module}.{name} is known by its name alone")
-        yield f"{module} {installed}"
+        yield f"{module} {package}"
 
 
 def _imported(name: str, package: str | None) -> types.ModuleType:
@@ -232,41 +253,5 @@ def _imported(name: str, package: str | None) -> types.ModuleType:
         raise UnknownCodeError(f"a function imports from {name!r}, which cannot be followed")
     try:
         return importlib.import_module(name, package)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UnknownCodeError(f"a function imports {name}, which fails: {error}") from error
-
-
-def loose_modules() -> list[types.ModuleType]:
-    """Return the loaded modules of somebody's own that another process could not import by their names."""
-    found = []
-    for name, module in list(sys.modules.items()):
-        path, top = getattr(module, "__file__", None), name.partition(".")[0]
-        if path is None or "__main__" in (name, module.__name__) or _installed(name):
-            continue
-        spec = importlib.machinery.PathFinder.find_spec(top)
-        if spec is None or (name == top and spec.origin != path):
-            found.append(module)
-    return found
-
-
-def _installed(module: str | None) -> str:
-    """Return the name and version of the installed package that ``module`` is of; empty for somebody's own code."""
-    return "" if not module or module == "__main__" else _package(module.partition(".")[0])
-
-
-@functools.cache
-def _package(top: str) -> str:
-    if top == "sparsesim":
-        return f"sparsesim {validation_digest()}"
-    if top in sys.stdlib_module_names:
-        return f"python {sys.version}"
-    path = getattr(sys.modules.get(top), "__file__", None)
-    places = {Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib")}
-    if path is None or not any(place in Path(path).resolve().parents for place in places):
-        return ""
-    return "; ".join(f"{owner} {metadata.version(owner)}" for owner in _owners().get(top, [])) or f"{top} {path}"
-
-
-@functools.cache
-def _owners() -> dict[str, list[str]]:
-    return {name: sorted(set(owners)) for name, owners in metadata.packages_distributions().items()}

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, final
 
 from sparsesim._arrays import check_int
 from sparsesim.study.engine import Engine, Inline, Local
-from sparsesim.validate.identity import UnknownCodeError, identity, loose_modules
+from sparsesim.validate.escapes import UnknownCodeError
+from sparsesim.validate.identity import identity
+from sparsesim.validate.origins import loose_modules
 
 if TYPE_CHECKING:
     import os

@@ -12,8 +12,10 @@ import types
 
 import numpy as np
 import pytest
+import torch
 
-from sparsesim.validate.identity import UnknownCodeError, identity
+from sparsesim.validate.escapes import UnknownCodeError
+from sparsesim.validate.identity import identity
 
 SCALE = 1.0
 
@@ -126,6 +128,114 @@ LOCK = sys.stdout
 def test_code_that_cannot_be_followed_has_no_identity_and_says_why(factory):
     with pytest.raises(UnknownCodeError, match=r"load|environ|cannot be followed"):
         identity(factory)
+
+
+def flagged(seed, width, dim):
+    return width if flagged.good else 0
+
+
+def wrapped(function):
+    """Claim by its names to be ``function`` of an installed package."""
+
+    @functools.wraps(function)
+    def other(x):
+        return SCALE * x
+
+    return other
+
+
+class Meta(type):
+    rate = 1
+
+    def __call__(cls, *given):
+        return cls.rate
+
+
+class Metered(metaclass=Meta):
+    pass
+
+
+def builds_torch(seed, width, dim):
+    return torch.nn.functional.relu(torch.nn.Linear(dim, width).weight)
+
+
+def doubled(self):
+    return 2 * SCALE
+
+
+@pytest.mark.parametrize(
+    ("thing", "owner", "name", "values"),
+    [
+        (flagged, flagged, "good", (True, False)),
+        (wrapped(torch.nn.functional.softplus), sys.modules[__name__], "SCALE", (1.0, 3.0)),
+        (lambda seed, width, dim: Metered(), Meta, "rate", (1, 2)),
+        (builds_torch, torch.nn.Linear, "reset_parameters", (torch.nn.Linear.reset_parameters, doubled)),
+        (builds_torch, torch.nn.Module, "cpu", (torch.nn.Module.cpu, doubled)),
+        (builds_torch, torch.nn.functional, "relu", (torch.nn.functional.relu, doubled)),
+    ],
+    ids=["flag", "wraps", "metaclass", "method", "inherited", "function"],
+)
+def test_what_is_changed_beside_the_code_is_seen(thing, owner, name, values, monkeypatch):
+    found = []
+    for value in (*values, values[0]):
+        monkeypatch.setattr(owner, name, value, raising=False)
+        found.append(identity(thing))
+    assert found[0] == found[2] != found[1]
+
+
+def test_a_class_made_by_a_call_is_followed_whatever_module_it_claims():
+    def made_class(rate):
+        return type("Config", (), {"__module__": "types", "rate": rate})
+
+    first, again, other = (identity(made(made_class(rate))) for rate in (1, 1, 2))
+    assert first == again != other
+
+
+def test_a_file_named_as_a_module_of_python_is_somebodys_own(tmp_path, monkeypatch):
+    path = tmp_path / "this.py"  # a module of Python that nobody has loaded
+    found = []
+    for text in (
+        "RATE = 1\ndef f(seed, width, dim): return RATE\n",
+        "RATE = 2\ndef f(seed, width, dim): return RATE\n",
+    ):
+        path.write_text(text)
+        module = types.ModuleType("this")
+        module.__file__ = str(path)
+        exec(compile(text, str(path), "exec"), module.__dict__)
+        monkeypatch.setitem(sys.modules, "this", module)
+        found.append((identity(module.f), identity(made(module))))
+    assert found[0][0] != found[1][0]
+    assert found[0][1] != found[1][1]
+
+
+@pytest.mark.parametrize(
+    "factory",
+    [
+        lambda seed, width, dim: globals()["SCALE"],
+        lambda seed, width, dim: getattr(sys.modules[__name__], "SCALE"),  # noqa: B009 - what is tested
+        lambda seed, width, dim: getattr(math, "SIN".lower()),
+        lambda seed, width, dim: list(map(getattr, [math], ["sin"])),
+        lambda seed, width, dim: sys.modules["math"],
+        lambda seed, width, dim: getattr(torch, "from_file")("weights"),  # noqa: B009 - what is tested
+        lambda seed, width, dim: subprocess.run(["cat", "weights"]),
+        lambda seed, width, dim: os.listdir("."),
+        lambda seed, width, dim: os.popen("cat weights"),
+        lambda seed, width, dim: importlib.import_module("math"),
+        lambda seed, width, dim: np.read_parquet("weights"),
+        lambda seed, width, dim: np.File("weights"),
+    ],
+)
+def test_code_that_looks_up_or_reads_what_it_does_not_hold_has_no_identity(factory):
+    with pytest.raises(UnknownCodeError, match=r"names '|uses |sys\.modules"):
+        identity(factory)
+
+
+def test_what_only_sounds_like_reading_keeps_its_identity():
+    def trains(model, stream, steps, seed):
+        model.load_state_dict(getattr(model, "best", None))
+        return [*model.modules(), math.sin(steps), getattr(model, "width")]  # noqa: B009 - a literal name
+
+    assert identity(trains) == identity(trains)
 
 
 def test_the_identity_is_the_same_in_another_process():

@@ -50,12 +50,13 @@ def test_the_numbers_of_the_paper_reproduce_every_claim():
     [
         ("Children of", {"mp": 0.5}),
         ("The absorption of the matching", {"mp": 0.05}),
-        ("Matching pursuit absorbs less than Matryoshka", {"matryoshka": 0.0}),
+        ("Matching pursuit absorbs less than Matryoshka.", {"matryoshka": 0.0}),
         ("Matching pursuit absorbs less than BatchTopK", {"batch_topk": 0.0}),
         ("Matching pursuit absorbs less than ReLU", {"relu_l1": 0.0}),
-        ("Matryoshka absorbs less than BatchTopK", {"matryoshka": 0.6}),
+        ("Matryoshka absorbs less than BatchTopK.", {"matryoshka": 0.6}),
         ("Matryoshka absorbs less than ReLU", {"matryoshka": 0.6}),
-        ("With too few latents", {"matryoshka_1": 0.6}),
+        ("Matching pursuit absorbs less than Matryoshka with too few", {"matryoshka_1": 0.0}),
+        ("Matryoshka absorbs less than BatchTopK with too few", {"matryoshka_1": 0.6}),
         ("ReLU + L1 absorbs", {"relu_l1": 0.0}),
     ],
 )

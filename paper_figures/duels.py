@@ -18,7 +18,8 @@ QUESTION = "Does each variant win where its paper says it wins?"
 CAPTION = (
     "One row a duel: the paired difference of its metric, oriented so that positive means that the variant wins, in "
     "units of the mean of the two, with the 95% t-interval over the seeds. Filled: the whole interval is on one side "
-    "of zero. The axis is linear within 0.1 and logarithmic beyond. The table gives both scores; a variant that does not win here stays in the list."
+    "of zero. The axis is linear within 0.1 and logarithmic beyond. The table gives both scores; a variant that does "
+    "not win here stays in the list."
 )
 ABOVE = Above(0.0)
 WON, LOST, OPEN = "#0072B2", "#D55E00", "#999999"

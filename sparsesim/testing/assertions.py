@@ -172,8 +172,9 @@ def assert_no_worse_than(
     most ``margin`` above"; of functions of your own larger is better; ours without a better side, as l0, are refused.
 
     Both see the same world and samples at each seed. Decided by the sequential test of `assert_recovers`, which asks
-    nothing of the law of the differences: no normality, no bound. It is a statement on seeds and not on the mean, which no number
-    of seeds bounds unless rare disasters are excluded. 21 seeds without a failure pass at 1 - 1e-6, 5 at 0.95.
+    nothing of the law of the differences: no normality, no bound. It is a statement on seeds and not on the mean, which
+    no number of seeds bounds unless rare disasters are excluded. 21 seeds without a failure pass at 1 - 1e-6, 5 at
+    0.95.
 
     Raises
     ------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import InitVar, dataclass, replace
 from typing import Any, final
 
@@ -12,8 +12,10 @@ from sparsesim._identity import fork
 from sparsesim._source import Rows
 from sparsesim.solvers.base import FittedDictionary, Solver
 from sparsesim.validate.adapter import Adapted, adapt
+from sparsesim.validate.user_code import ROLES
 
 PROBE = 256  # training samples that `adapt` probes with
+PLACES = ("seed", "width", "dim")  # what a factory is given by position
 
 
 @final
@@ -46,7 +48,7 @@ def budget_name(factory: Callable[..., Any]) -> str:
     Raises
     ------
     TypeError
-        If it cannot be called with (seed, width, dim).
+        If it cannot be called with (seed, width, dim), or the names of its first arguments say that they are others.
     """
     try:
         arguments = inspect.signature(factory).parameters
@@ -60,12 +62,30 @@ def budget_name(factory: Callable[..., Any]) -> str:
             f"factory must take (seed, width, dim) by position; got {getattr(factory, '__name__', factory)}"
             f"{inspect.signature(factory)}. Pass lambda seed, width, dim: MySAE(dim, width)."
         )
+    _check_order(factory, [one.name for one in places])
     first = {one.name for one in places[:3]}
     for name in ("k", "l0"):
         found = arguments.get(name)
         if found is not None and name not in first and found.kind is not inspect.Parameter.POSITIONAL_ONLY:
             return name
     return ""
+
+
+def _check_order(factory: Callable[..., Any], names: Sequence[str]) -> None:
+    """Refuse a factory, or a class, that takes the dimension or the width in another one's place, by their names."""
+    role = {name: known for known, names in ROLES.items() for name in names}
+    found = [role.get(name, "") for name in names[:3]]
+    wrong = [(one, place) for one, place in zip(found, PLACES, strict=False) if one not in ("", place)]
+    if not wrong:
+        return
+    called = getattr(factory, "__name__", str(factory))
+    given = [role[name] for name in names if name in role]
+    inner = ", ".join(dict.fromkeys(given))
+    raise TypeError(
+        f"factory is called with (seed, width, dim) by position, and {called}({', '.join(names)}) takes "
+        f"{' and '.join(f'{one} where {place} is given' for one, place in wrong)}. "
+        f"Pass lambda seed, width, dim{', k' * ('k' in given)}: {called}({inner})."
+    )
 
 
 @final
@@ -104,7 +124,7 @@ class OutsideSolver:
         Raises
         ------
         TypeError, ValueError
-            If the factory gives nothing that can be trained, or what `adapt` raises.
+            If the factory gives nothing that can be trained, a model of another width, or what `adapt` raises.
         """
         from sparsesim.validate.training import isolated
 
@@ -114,6 +134,7 @@ class OutsideSolver:
             model = self._made(seed, x.shape[1])
             trained = self._trained(model, x, seed, own, order)
             result = adapt(trained, x[:PROBE])
+            check_width(self.width, result.fitted.width)
         name = f"{type(model).__module__}.{type(model).__qualname__}"
         card = tuple(("model", name) if entry == "model" else (entry, finding) for entry, finding in result.card)
         return replace(result, card=card)
@@ -132,6 +153,8 @@ class OutsideSolver:
             if trained is None:
                 raise TypeError("fit must return the trained model; it returned None. End it with 'return model'.")
             return trained
+        if isinstance(model, Solver) and not hasattr(model, "transform"):
+            check_width(self.width, model.width)
         if is_module(model):
             return train_module(model, x, self.width, Training(steps=self.steps, batch_size=self.batch_size), rng)
         if isinstance(model, Solver) and not hasattr(model, "transform"):
@@ -142,6 +165,15 @@ class OutsideSolver:
         raise TypeError(
             f"factory must return a torch module with encode and decode, an estimator with fit and transform, or a "
             f"sparsesim solver; got {type(model).__name__}. Pass fit=..., your own trainer, for anything else."
+        )
+
+
+def check_width(asked: int, found: int) -> None:
+    """Refuse a model whose number of latents is not the one that was asked for: more of them find more by chance."""
+    if found != asked:
+        raise ValueError(
+            f"factory was asked for width {asked}, the model has {found}. Use the argument width of "
+            "factory(seed, width, dim) as the number of latents: models of another width are not compared."
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, final
 
 import numpy as np
@@ -18,6 +18,7 @@ from sparsesim.solvers.base import FittedDictionary
 from sparsesim.solvers.neural.module import SparseModule, Step
 from sparsesim.solvers.neural.solver import NeuralEncoder, NeuralSolver
 from sparsesim.solvers.neural.train import Training
+from sparsesim.validate.outside import check_width
 
 
 @contextmanager
@@ -89,11 +90,40 @@ class OutsideModule(SparseModule):
 
     def atoms(self) -> Tensor:
         with torch.no_grad():
-            return self.decode(torch.eye(self.width)) - self.decode(torch.zeros(1, self.width))
+            return self._columns(torch.eye(self.width, dtype=torch.float32)) - self.decoder_bias()
+
+    def check(self, x: Tensor) -> None:
+        """Refuse a model whose codes of ``x (n, d)``, by one call in inference, have another width, or as `atoms` does.
+
+        An encode that fails before training, for want of a threshold perhaps, is no matter here.
+        """
+        flags = [(module, module.training) for module in self.modules()]
+        self.eval()
+        codes: Any = None
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), suppress(Exception):
+            codes = self.model.encode(x)  # type: ignore[operator]
+        for module, flag in flags:
+            module.training = flag
+        if isinstance(codes, Tensor) and codes.ndim == 2:
+            check_width(self.width, codes.shape[1])
 
     def decoder_bias(self) -> Tensor:
         with torch.no_grad():
-            return self.decode(torch.zeros(1, self.width))[0]
+            return self._columns(torch.zeros(1, self.width, dtype=torch.float32))[0]
+
+    def _columns(self, codes: Tensor) -> Tensor:
+        try:
+            rebuilt = self.decode(codes)
+        except RuntimeError as error:
+            raise ValueError(
+                f"decode of {type(self.model).__name__} must take codes (n, {self.width}) in float32, since the "
+                f"factory was asked for width {self.width}; it raised: {error}"
+            ) from error
+        if not bool(torch.isfinite(rebuilt).all()):
+            raise ValueError(
+                f"decode of {type(self.model).__name__} returned NaN or infinite values; check the weights."
+            )
+        return rebuilt
 
 
 def _takes_step(losses: Callable[..., Any]) -> bool:
@@ -145,7 +175,7 @@ def train_module(
     Raises
     ------
     ValueError
-        If the loss stops being finite.
+        If the model has another width, or its loss is not finite, from the beginning or later.
     """
     own = isinstance(model, SparseModule)
     if not own and not any(weight.requires_grad for weight in model.parameters()):
@@ -153,10 +183,19 @@ def train_module(
     wrapped: SparseModule = (
         model if isinstance(model, SparseModule) else OutsideModule(model.float(), width, x.shape[1])
     )
+    if isinstance(wrapped, OutsideModule):
+        wrapped.check(torch.from_numpy(x[:2].astype(np.float32)))
+    else:
+        check_width(width, len(wrapped.atoms()))
     fitted = _Loop(width, training, lambda: wrapped).fit_stream(Rows(x), rng=rng)
     if own:
         return fitted
     if "diverged_at" in fitted.trace:
+        if fitted.trace["diverged_at"][0] == 0:
+            raise ValueError(
+                f"the loss of {type(model).__name__} is NaN or infinite before any training. Look at what encode, "
+                "decode and losses return for samples of this scale, E||x||^2 = d."
+            )
         raise ValueError(
             f"training of {type(model).__name__} diverged at step {fitted.trace['diverged_at'][0]:.0f}: the loss or a "
             "weight is no longer finite. Lower the learning rate by fit=..., your own trainer, or mend the loss."

@@ -95,7 +95,7 @@ def test_a_factory_as_a_whole():
         (lambda seed, width, dim: ReadsTheGlobalState(width, dim), "global_random_state_is_untouched"),
         (lambda seed, width, dim: DrawsItsOwn(width, dim), "the_same_stream_gives_the_same_bits"),
         (lambda seed, width, dim: Upside(width, dim), "reconstruct"),
-        (lambda seed, width, dim: Narrow(width, dim), "atoms have shape"),
+        (lambda seed, width, dim: Narrow(width, dim), "asked for width 12, the model has 11"),
         (local, "the_fit_can_be_pickled"),
     ],
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
+import re
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -16,6 +18,7 @@ import sparsesim.validate
 from sparsesim.solvers.neural.topk import TopK
 from sparsesim.solvers.neural.train import Training
 from sparsesim.study.run import CellsDone, Started
+from sparsesim.testing import assert_recovers, check_solver
 from sparsesim.validate import Arena, Outcome, Protocol, Validation, worlds
 from sparsesim.validate.campaign import LABELS
 from sparsesim.validate.outside import Outside, OutsideSolver, budget_name
@@ -272,10 +275,87 @@ def test_a_factory_that_makes_no_model_is_told_what_to_make(factory, word):
 
 def test_the_budget_is_the_argument_k_or_l0():
     assert budget_name(lambda seed, width, dim: 0) == ""
-    assert budget_name(lambda seed, width, k: 0) == ""
+    assert budget_name(lambda seed, width, n: 0) == ""
     assert budget_name(lambda seed, width, dim, k: 0) == "k"
     assert budget_name(lambda seed, width, dim, *, l0=3: 0) == "l0"
     assert budget_name(lambda *all_of_them, k=3: 0) == "k"
+
+
+def swapped(dim, width, seed):
+    return Plain(dim, width)
+
+
+@pytest.mark.parametrize(
+    ("factory", "remedy"),
+    [
+        (Plain, "lambda seed, width, dim, k: Plain(dim, width, k)"),
+        (swapped, "lambda seed, width, dim: swapped(dim, width, seed)"),
+        (lambda random_state, d_in, d_sae: 0, "takes dim where width is given and width where dim is given"),
+        (lambda seed, width, k: 0, "takes k where dim is given"),
+    ],
+)
+def test_arguments_that_stand_in_each_others_place_are_named_before_anything_is_made(factory, remedy):
+    for action in (run, check_solver, lambda made: assert_recovers(made, FLAT.world)):
+        with pytest.raises(TypeError, match=re.escape(remedy)):
+            action(factory)
+
+
+def wide_outside(seed, width, dim):
+    return Plain(dim, 12 * width)
+
+
+def wide_of_ours(seed, width, dim):
+    return TopK(12 * width, 1, training=Training(steps=10**9))
+
+
+def wide_module(seed, width, dim):
+    return TopK(12 * width, 1).module(dim, ss.stream(0, ss.Role.MODEL_PROBE))
+
+
+@pytest.mark.parametrize("factory", [wide_outside, wide_of_ours, wide_module])
+def test_a_model_of_another_width_is_refused_before_it_is_trained(factory):
+    for action in (run, lambda made: assert_recovers(made, FLAT.world)):
+        with pytest.raises(ValueError, match="factory was asked for width 8, the model has 96"):
+            action(factory)
+    with pytest.raises(AssertionError, match=r"declared_width.* asked for width 12, the model has 144"):
+        check_solver(factory)
+
+
+def test_a_trainer_that_returns_another_width_is_refused():
+    with pytest.raises(ValueError, match="asked for width 8, the model has 96"):
+        run(plain, lambda model, stream, steps, seed: Plain(8, 96))
+
+
+class ShortDecoder(Plain):
+    def __init__(self, dim, width):
+        super().__init__(dim, width)
+        self.out = torch.nn.Linear(width - 1, dim)
+
+    def losses(self, x):
+        return self.into(x).square().mean()
+
+
+class NaNDecoder(Plain):
+    def decode(self, z):
+        return super().decode(z) * math.nan
+
+
+class NaNEncoder(Plain):
+    def encode(self, x):
+        return super().encode(x) * math.nan
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (ShortDecoder, "decode of ShortDecoder must take codes"),
+        (NaNDecoder, "decode of NaNDecoder returned NaN"),
+        (NaNEncoder, "loss of NaNEncoder is NaN or infinite before any training"),
+    ],
+)
+def test_the_training_loop_names_what_is_wrong_with_the_model(kind, words):
+    with pytest.raises(ValueError, match=words):
+        run(lambda seed, width, dim: kind(dim, width))
 
 
 class Noisy(Plain):

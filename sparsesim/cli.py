@@ -50,6 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, OSError) as error:
         _say(_one_line(error))
         return 2
+    except SystemExit as error:
+        _say(f"the model's code calls sys.exit({error.code!r}). Raise an exception instead.")
+        return 2
 
 
 def _say(text: str) -> None:

@@ -46,11 +46,15 @@ def stop(model, stream, steps, seed):
 
 def after_two(model, stream, steps, seed):
     calls.append(seed)
-    if len(calls) > 2:  # the trial, and one of two seeds
+    if len(calls) > 3:  # the trial, which trains twice, and one of two seeds
         raise KeyboardInterrupt
     return model
 
 calls = []
+
+def leaves(seed, width, dim):
+    import sys
+    sys.exit(0)
 """
 
 
@@ -134,6 +138,7 @@ def test_fresh_seeds_are_drawn_and_can_be_chosen_again(home, capsys):
         (["validate", "plain_sae.py:Missing"], "holds no 'Missing'; there is"),
         (tiny("Broken"), "plain_sae.py:17: RuntimeError: not written yet"),
         (tiny("Noisy"), "encode is random"),
+        (tiny("leaves"), "plain_sae.py:36: RuntimeError: the model's code calls sys.exit(0). Raise an exception"),
         (tiny("Plain", "--against", "topk,best"), "references must be a list of names among topk"),
         (tiny("Plain", "--seeds", "1"), "seeds"),
         (["validate", "plain_sae.py:Plain", "--protocol", "huge"], "protocol must be one of quick@1"),

@@ -161,10 +161,11 @@ def table(study: Study, store: Store | str | os.PathLike[str]) -> Table:
 
     The columns are the labels, ``status`` and the metrics. The order of cells and segments does not matter.
     """
-    rows = _opened(store).load()
+    keys = study_keys(study)
+    rows = _opened(store).load(keys.values())
     names = [name for name, _ in next(iter(study.cells), ())]
     metrics = [metric.__name__ for metric in study.metrics]
-    found = [(labels, rows[key]) for labels, key in study_keys(study).items() if key in rows]
+    found = [(labels, rows[key]) for labels, key in keys.items() if key in rows]
     lines = [
         [*(value for _, value in labels), row["status"], *(row[metric] for metric in metrics)] for labels, row in found
     ]
@@ -204,7 +205,7 @@ def run(
     store, began = _opened(store), time.monotonic()
     chosen = make_engine(engine, workers) if isinstance(engine, str) else engine
     labels_of = {key: labels for labels, key in reversed(study_keys(study).items())}
-    done = store.keys() & labels_of.keys()
+    done = store.load(labels_of).keys()
     missing = [
         _Item(key, labels, study.cells[labels]) for key, labels in reversed(labels_of.items()) if key not in done
     ]

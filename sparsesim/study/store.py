@@ -10,7 +10,7 @@ import time
 import uuid
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -228,8 +228,10 @@ class Store:
         """Return a `Tail` at the beginning of the store."""
         return Tail(self.path / "segments")
 
-    def load(self) -> dict[str, dict[str, Any]]:
+    def load(self, keys: Iterable[str] | None = None) -> dict[str, dict[str, Any]]:
         """Return the row of every key; equal duplicates count once, and damaged lines are skipped with a warning.
+
+        With ``keys`` those of other keys are not looked at: what others left in a shared store is no concern of theirs.
 
         Raises
         ------
@@ -238,10 +240,11 @@ class Store:
         StoreSchemaError
             If a record was written by a newer version of the package.
         """
+        wanted = None if keys is None else set(keys)
         rows: dict[str, dict[str, Any]] = {}
         origin: dict[str, str] = {}
         for record in self._records():
-            if record.row is None:
+            if record.row is None or (wanted is not None and record.key not in wanted):
                 continue
             known = rows.setdefault(record.key, record.row)
             if known is record.row:
@@ -250,13 +253,13 @@ class Store:
                 raise StoreConflictError(
                     f"two different rows for key {record.key}: {_text(known)} in segment {origin[record.key]}, but "
                     f"{_text(record.row)} in {record.segment}, of {self.path}. A cell is not reproducible, or ran on "
-                    "another machine: find out which, then remove one of the segments."
+                    "another machine: find out which, then remove one of the segments, or give another store."
                 )
         return rows
 
     def keys(self) -> set[str]:
-        """Return the keys of all rows: what is done."""
-        return set(self.load())
+        """Return the keys of all rows: what is done, be it twice and differently."""
+        return {record.key for record in self._records() if record.row is not None}
 
     def failures(self) -> dict[str, Failure]:
         """Return the latest failure of every key that has no row."""

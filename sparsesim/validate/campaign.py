@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import warnings
+import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import InitVar, dataclass
 from pathlib import Path
@@ -24,6 +26,11 @@ from sparsesim.validate.outside import Outside, OutsideSolver
 from sparsesim.validate.portrait import matched_columns
 from sparsesim.validate.protocol import BOUNDS, Arena, Protocol, reference_cells
 from sparsesim.validate.result import Portrait
+
+
+class DamagedPortraitWarning(UserWarning):
+    """A portrait in a store is cut off or changed; it counts as lost."""
+
 
 LABELS = ("world", "solver", "budget", "seed")
 _REPLICA = 1  # of the solver's stream: a subject equal to a reference shares its world and data, not its luck
@@ -74,6 +81,30 @@ def _write(path: Path, evaluation: Evaluation, card: tuple[tuple[str, str], ...]
     os.replace(draft, path)
 
 
+def _read(path: Path, world: str, seed: int) -> tuple[Portrait, tuple[tuple[str, str], ...]] | None:
+    """Return the portrait and the card in ``path``; None where there is none or, with a warning, no sound one."""
+    if not path.exists():
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+        if broken:
+            raise ValueError(f"the checksum of {broken} is wrong")
+        with np.load(path, allow_pickle=False) as held:
+            cosines, error, rate = (held[name] for name in ("cosines", "error", "rate"))
+            card = tuple((str(name), str(finding)) for name, finding in held["card"])
+        if cosines.ndim != 2 or not cosines.shape[:1] == error.shape == rate.shape:
+            raise ValueError(f"its shapes {cosines.shape}, {error.shape} and {rate.shape} do not fit")
+    except Exception as fault:  # damaged bytes raise anything, out of zipfile, zlib or numpy
+        warnings.warn(
+            f"{path} is damaged ({type(fault).__name__}: {fault}); the model is trained once more to write it again.",
+            DamagedPortraitWarning,
+            stacklevel=3,
+        )
+        return None
+    return Portrait(world, seed, cosines, error, rate), card
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class Campaign:
@@ -108,19 +139,29 @@ class Campaign:
             cells[label] = PortraitCell(cell, str(self.store.path.absolute() / "portraits")) if seen else cell
         return cells
 
-    def cells(self, seeds: Mapping[str, range], known: Iterable[tuple[Any, ...]]) -> dict[Labels, Cell]:
-        """Return the cells of subject, references and bounds at ``seeds`` of each world, less those ``known``."""
+    def cells(
+        self, seeds: Mapping[str, range], known: Iterable[tuple[Any, ...]], *, bounds: bool = True
+    ) -> dict[Labels, Cell]:
+        """Return the cells of subject, references and bounds at ``seeds`` of each world, less those ``known``.
+
+        Without ``bounds`` they are those of the subject alone.
+        """
         done = set(known)
         found: dict[Labels, Cell] = {}
         for arena in self.protocol.arenas:
             for seed in seeds[arena.name]:
                 found |= self.subject_cells(arena, seed, portrait=seed == seeds[arena.name][0])
-                found |= reference_cells(self.protocol, arena, seed, (*self.references, *BOUNDS))
+                if bounds:
+                    found |= reference_cells(self.protocol, arena, seed, (*self.references, *BOUNDS))
         return {label: cell for label, cell in found.items() if tuple(value for _, value in label) not in done}
+
+    def study(self, cells: Mapping[Labels, Cell]) -> Study:
+        """Return the study of ``cells``, with all that a validation measures."""
+        return Study(self.protocol.name, "Where is the subject better than references?", cells, (*MEASURED, *CAUSES))
 
     def compute(self, cells: Mapping[Labels, Cell]) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
         """Return the rows of ``cells``, and one line on each that failed; computed is what the store lacks."""
-        study = Study(self.protocol.name, "Where is the subject better than references?", cells, (*MEASURED, *CAUSES))
+        study = self.study(cells)
         failures: tuple[str, ...] = ()
         try:
             table = run(study, self.store, engine=self.engine, on_event=self.on_event)
@@ -133,14 +174,14 @@ class Campaign:
         return list(table.rows()), failures
 
     def portrait(self, arena: Arena, seed: int) -> tuple[Portrait, tuple[tuple[str, str], ...]] | None:
-        """Return the portrait of ``arena`` and the card, fitting once more where the store has lost the file."""
+        """Return the portrait of ``arena`` and the card, fitting once more where the file is lost or damaged."""
         cells = self.subject_cells(arena, seed, portrait=True).values()
         cell = next(one for one in cells if isinstance(one, PortraitCell))
-        if not cell.path.exists():
+        found = _read(cell.path, arena.name, seed)
+        if found is None:
             try:
                 cell.evaluate()
-            except Exception:  # it is among the failures already
+            except (Exception, SystemExit):  # it is among the failures already
                 return None
-        with np.load(cell.path, allow_pickle=False) as held:
-            card = tuple((str(name), str(finding)) for name, finding in held["card"])
-            return Portrait(arena.name, seed, held["cosines"], held["error"], held["rate"]), card
+            found = _read(cell.path, arena.name, seed)
+        return found

@@ -85,10 +85,18 @@ def _is_free(path: Path) -> bool:
 def place_of(error: BaseException, path: Path) -> str:
     """Return ``file:line: Error: message``, the line being the last one of the file ``path`` that was reached.
 
+    Where it was not, but the cause of ``error`` was raised in there, it is the line of that.
+
     Where the file was not reached, the message stands alone.
     """
     file = str(path.resolve())
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    frames = [
+        frame
+        for one in (error.__cause__, error)
+        if one is not None
+        for frame in traceback.extract_tb(one.__traceback__)
+    ]
+    lines = [frame.lineno for frame in frames if frame.filename == file]
     if isinstance(error, SyntaxError) and error.filename == file:
         return f"{path}:{error.lineno}: SyntaxError: {error.msg}"
     said = str(error) or "without a message"

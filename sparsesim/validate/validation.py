@@ -10,7 +10,6 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from sparsesim._arrays import check_int
-from sparsesim._identity import Role, stream
 from sparsesim.study.interval import mean_interval
 from sparsesim.study.provenance import provenance
 from sparsesim.study.run import Event
@@ -26,11 +25,11 @@ from sparsesim.validate.protocol import PROTOCOLS, REFERENCES, Protocol, find
 from sparsesim.validate.references import Cached, cached
 from sparsesim.validate.result import Cause, Comparison, Validation
 from sparsesim.validate.surroundings import Known, identified, processes
+from sparsesim.validate.trial import tried
 
 if TYPE_CHECKING:
     import os
 
-TRIAL_STEPS = 20
 FRESH = 2**20  # seeds from here on are never published
 
 
@@ -62,8 +61,8 @@ def validate(
     references : names among those of the protocol; all by default.
     seeds : as many in each world; by default the protocol adds seeds until intervals are narrow or its budget is spent.
     store : folder in which rows are kept: an interrupted call goes on where it was, and another call computes only what
-        has changed. Where the code reads files or cannot be followed, its own rows are computed anew by each call, and
-        the provenance says why. By default rows live as long as the call.
+        has changed. Where the code reads files or cannot be followed, or two trainings with one seed differ, its own
+        rows are computed anew by each call, and the provenance says why. By default rows live as long as the call.
     workers : processes; as many as there are cores by default, and with 1 everything runs in this process.
     progress : whether to show it, or what to call with its events.
     fresh : seeds that no published row has, references computed now: True draws them, a number chooses them again.
@@ -84,7 +83,7 @@ def validate(
         outside = Outside(known.digest, factory, fit)
         on_event = bar() if progress is True else (progress or None)
         campaign = Campaign(outside, chosen, chosen.references, Store(folder), engine, on_event)
-        card = _trial(campaign)
+        campaign, known, card = tried(campaign, known, start)
         counts = range(start, start + chosen.most)
         published = cached(chosen, counts) if start < FRESH else Cached(reasons=("fresh seeds: computed now.",))
         rows, failures, comparisons = _measured(campaign, published, start)
@@ -139,22 +138,6 @@ def _first_seed(fresh: bool | int | None) -> int:
 def _name_of(factory: Callable[..., Any]) -> str:
     found = str(getattr(factory, "__name__", type(factory).__name__))
     return "subject" if found == "<lambda>" else found
-
-
-def _trial(campaign: Campaign) -> tuple[tuple[str, str], ...]:
-    """Return the card of a model that was trained for a few steps only; what is wrong by then is raised at once."""
-    arena = campaign.protocol.arenas[0]
-    budgets = campaign.budgets(arena)
-    solver = campaign.subject_solver(arena, budgets[len(budgets) // 2], min(TRIAL_STEPS, campaign.protocol.steps))
-    x = arena.world.build(stream(0, Role.TRUTH)).sample(1_000, stream(0, Role.TRAIN)).x
-    try:
-        return solver.adapted(x, rng=stream(0, Role.SOLVER)).card
-    except Exception as error:
-        error.add_note(
-            f"Raised in a trial of {solver.steps} steps before the validation: factory(seed, width={solver.width}, "
-            f"dim={x.shape[1]}) in the world {arena.name!r}."
-        )
-        raise
 
 
 def _measured(

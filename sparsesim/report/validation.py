@@ -145,9 +145,9 @@ def _matrices(validation: Validation) -> str:
     metrics = dict.fromkeys(one.metric for one in found)
     return (
         "<p>Subject minus reference at the subject's own L0, paired over seeds, so turned that positive is better for "
-        f"the subject. The intervals, each at {confidence:.2%}, hold for all comparisons together. SAME: the whole "
-        f"interval lies within the margin of {validation.margin:g}. UNDECIDED: these seeds do not tell; as many as are "
-        "said would narrow the interval to the margin.</p>"
+        f"the subject. The intervals, each at {confidence:.2%}, hold for all comparisons together, whichever number of "
+        f"seeds was enough. SAME: the whole interval lies within the margin of {validation.margin:g}. UNDECIDED: these "
+        "seeds do not tell; as many as are said would narrow the interval to the margin.</p>"
         + "".join(matrix(found, metric, validation.margin) for metric in metrics)
     )
 

@@ -4,7 +4,8 @@ For every seed the difference is the mean over the subject's points of ``subject
 curve is linear in log L0 between the points of the reference's grid. Points that lie beyond its ends in any seed are
 left out, unless all do; then the nearest end is taken, and the comparison says so. A fit that is dead (L0 = 0) is a
 result and is never left out: it is held against the sparse end of the curve. The interval over seeds is Student's, at
-the confidence 1 - (1 - c) / C for C comparisons: all hold together with confidence c (Bonferroni).
+the confidence 1 - (1 - c) / (C L) for C comparisons and L numbers of seeds at which the validation could have stopped:
+all hold together with confidence c (Bonferroni), whatever made it stop.
 """
 
 from __future__ import annotations
@@ -146,11 +147,19 @@ def outcome(interval: Interval, margin: float) -> Outcome:
     return Outcome.WORSE if interval.high < 0 else Outcome.UNDECIDED
 
 
-def decide(differences: Sequence[Differences], margin: float, confidence: float = 0.95) -> tuple[Comparison, ...]:
-    """Return the comparisons with intervals and p-values corrected for their number."""
+def decide(
+    differences: Sequence[Differences], margin: float, confidence: float = 0.95, looks: int = 1
+) -> tuple[Comparison, ...]:
+    """Return the comparisons with intervals and p-values corrected for their number and that of the ``looks``.
+
+    Student's interval has its confidence at a number of seeds that was fixed before. Where the seeds are as many as the
+    spread of the first ones asked for, it falls short: a spread that is small by luck both ends the validation and
+    narrows the interval. Over ``looks`` numbers of seeds at each of which the intervals hold with confidence
+    1 - (1 - c) / looks, they hold with confidence c at whichever it ends.
+    """
     if not differences:
         return ()
-    count, alpha = len(differences), 1.0 - confidence
+    count, alpha = len(differences) * looks, 1.0 - confidence
     p_values = [paired_p_value(one.values) for one in differences]
     adjusted = holm(p_values)
     found = []
@@ -165,7 +174,7 @@ def decide(differences: Sequence[Differences], margin: float, confidence: float 
                 one.metric,
                 interval,
                 p_value,
-                float(corrected),
+                min(1.0, looks * float(corrected)),
                 seen,
                 outcome(interval, margin),
                 one.l0,
@@ -176,15 +185,17 @@ def decide(differences: Sequence[Differences], margin: float, confidence: float 
     return tuple(found)
 
 
-def more_seeds(comparisons: Iterable[Comparison], margin: float, least: int, most: int) -> dict[str, int]:
-    """Return the number of seeds each world needs for half-widths of at most ``margin``, between least and most.
+def more_seeds(comparisons: Iterable[Comparison], margin: float, looks: Sequence[int]) -> dict[str, int]:
+    """Return the number of seeds, among the ascending ``looks``, that each world needs for half-widths of ``margin``.
 
-    Only the width decides, never the mean: a rule that looked at the mean would stop at a lucky one.
+    Only the width decides, never the mean: a rule that looked at the mean would spend seeds on unlucky ones. Where no
+    number suffices it is the last.
     """
     needed: dict[str, int] = {}
     for one in comparisons:
-        wanted = seeds_needed(one.difference, margin, most)
-        needed[one.world] = min(most, max(least, needed.get(one.world, 0), wanted))
+        wanted = seeds_needed(one.difference, margin, looks[-1])
+        enough = next((count for count in looks if count >= wanted), looks[-1])
+        needed[one.world] = max(needed.get(one.world, 0), enough)
     return needed
 
 

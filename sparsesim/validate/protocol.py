@@ -69,7 +69,7 @@ class Protocol:
     compared : metrics that are compared with the references, for each of which larger or smaller is better
         (`sparsesim.validate.measures.direction`); all others are only shown.
     margin : half-width at which no more seeds are added, and difference below which two scores are the same.
-    confidence : of all comparisons together.
+    confidence : of all comparisons together, at whichever of the `looks` each world stops.
     """
 
     name: str
@@ -91,6 +91,8 @@ class Protocol:
         check_int("least", self.least, 2)
         check_int("most", self.most, self.least)
         check_real("margin", self.margin, 0.0, open_low=True)
+        if check_real("confidence", self.confidence, 0.0, 1.0, open_low=True) == 1.0:
+            raise ValueError("confidence must lie strictly between 0 and 1; got 1. Nothing is certain: take 0.99.")
         unknown = [name for name in self.references if name not in REFERENCES]
         if unknown:
             raise ValueError(f"references must be among {', '.join(REFERENCES)}; got {', '.join(unknown)}.")
@@ -104,6 +106,14 @@ class Protocol:
         """Return the grid of k in ``arena``, ascending and without repetitions."""
         limit = min(arena.width, arena.world.dim)
         return tuple(sorted({min(limit, max(1, round(share * arena.sparsity))) for share in self.shares}))
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """Return the numbers of seeds at which a world may stop: the least, its doubles, and the most."""
+        counts = [self.least]
+        while counts[-1] < self.most:
+            counts.append(min(self.most, 2 * counts[-1]))
+        return tuple(counts)
 
     def training(self) -> Training:
         """Return how references and modules are trained."""

@@ -35,8 +35,9 @@ class Comparison:
     ----------
     world, reference, metric : names.
     difference : subject minus reference, mean over the subject's points, turned so that positive is better for the
-        subject; the interval is simultaneous over all comparisons of the validation (Bonferroni).
-    p_value : two-sided, of the paired t test; `adjusted` is Holm's over all comparisons.
+        subject; the interval is simultaneous over all comparisons of the validation, and over all numbers of seeds at
+        which it could have stopped (Bonferroni).
+    p_value : two-sided, of the paired t test; `adjusted` is Holm's over all comparisons, times those numbers.
     detectable : smallest true difference found with probability 0.8 at these seeds, spread and correction.
     outcome : computed from the above.
     l0 : mean L0 of the subject's points that were compared: those on the reference's grid in every seed, if any are.
@@ -145,6 +146,8 @@ class Validation:
     command : the line that makes this again.
     provenance : what the numbers were made with.
     margin : difference below which two scores are called the same, and half-width at which seeds suffice.
+    confidence : of all comparisons together.
+    looks : numbers of seeds at which a world could have stopped, for which intervals are corrected; empty for one.
     """
 
     subject: str
@@ -160,6 +163,8 @@ class Validation:
     command: str
     provenance: Mapping[str, object]
     margin: float = 0.05
+    confidence: float = 0.95
+    looks: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         from sparsesim.validate.verdict import in_words

@@ -106,6 +106,8 @@ def validate(
         _command(factory, fit, chosen, {"name": name, "references": references, "seeds": seeds}, start),
         _provenance(chosen, published, known, here, start),
         chosen.margin,
+        chosen.confidence,
+        chosen.looks,
     )
 
 
@@ -157,7 +159,7 @@ def _measured(
         ]
         rows = [*computed, *map(dict, ready)]
         comparisons = _compared(rows, protocol)
-        needed = more_seeds(comparisons, protocol.margin, protocol.least, protocol.most)
+        needed = more_seeds(comparisons, protocol.margin, protocol.looks)
         more = {world: max(count, needed.get(world, count)) for world, count in counts.items()}
         if more == counts:
             return rows, failures, comparisons
@@ -172,7 +174,8 @@ def _compared(rows: Sequence[Mapping[str, Any]], protocol: Protocol) -> tuple[Co
         for reference in protocol.references
         for metric in protocol.compared
     ]
-    return decide([one for one in pairs if one is not None], protocol.margin, protocol.confidence)
+    made = [one for one in pairs if one is not None]
+    return decide(made, protocol.margin, protocol.confidence, len(protocol.looks))
 
 
 def _missing(rows: Sequence[Mapping[str, Any]], protocol: Protocol, comparisons: Sequence[Comparison]) -> Iterator[str]:

@@ -33,9 +33,7 @@ def summary(validation: Validation) -> str:
 def _lines(validation: Validation) -> Iterator[str]:
     yield summary(validation)
     if validation.comparisons:
-        first = validation.comparisons[0].difference.confidence
-        together = 1.0 - (1.0 - first) * len(validation.comparisons)
-        yield f"All intervals of differences hold together with confidence {together:.0%}."
+        yield f"All intervals of differences hold together with confidence {100 * validation.confidence:g}%."
     yield ""
     yield from _overview(validation)
     for outcome in (Outcome.BETTER, Outcome.WORSE):

@@ -47,7 +47,9 @@ def versus(before: Validation, after: Validation) -> Validation:
     metrics = [metric for metric in _metrics(after) if metric in before.table.columns]
     worlds = [world for world in after.questions if world in before.questions]
     pairs = [paired_differences(index, world, name, metric) for world in worlds for metric in metrics]
-    found = decide([pair for pair in pairs if pair is not None], after.margin)
+    looks = tuple(sorted({*before.looks, *after.looks}))  # the seeds in common are as many as one of the two has
+    made = [pair for pair in pairs if pair is not None]
+    found = decide(made, after.margin, after.confidence, max(1, len(looks)))
     if not found:
         raise ValueError(
             f"{before.subject} and {after.subject} have no two seeds of a world in common; fresh seeds are shared only "
@@ -55,7 +57,7 @@ def versus(before: Validation, after: Validation) -> Validation:
         )
     columns = [column for column in after.table.columns if column in before.table.columns]
     rows = Table.of_rows(columns, [[row[column] for column in columns] for row in (*own, *earlier)])
-    return replace(after, table=rows, comparisons=found, provenance=_both(before, after))
+    return replace(after, table=rows, comparisons=found, provenance=_both(before, after), looks=looks)
 
 
 def turns(before: Validation, after: Validation) -> tuple[Turn, ...]:

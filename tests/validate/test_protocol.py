@@ -59,6 +59,11 @@ def test_the_grid_of_floor_and_oracle_reaches_beyond_that_of_references():
     assert max(budgets["floor"]) == 4 * QUICK.arenas[0].sparsity
 
 
+def test_a_validation_may_stop_at_few_numbers_of_seeds():
+    looks = {(least, most): replace(QUICK, least=least, most=most).looks for least, most in ((5, 5), (5, 8), (12, 32))}
+    assert looks == {(5, 5): (5,), (5, 8): (5, 8), (12, 32): (12, 24, 32)}
+
+
 def test_only_what_decides_rows_is_in_the_digest():
     assert replace(QUICK, margin=0.1, most=20, references=("mp",)).digest() == QUICK.digest()
     for change in ({"steps": 600}, {"n_train": 10}, {"arenas": QUICK.arenas[1:]}):
@@ -67,7 +72,13 @@ def test_only_what_decides_rows_is_in_the_digest():
 
 @pytest.mark.parametrize(
     ("change", "word"),
-    [({"references": ("adam",)}, "topk"), ({"least": 1}, "least"), ({"most": 2}, "most"), ({"margin": 0.0}, "margin")],
+    [
+        ({"references": ("adam",)}, "topk"),
+        ({"least": 1}, "least"),
+        ({"most": 2}, "most"),
+        ({"margin": 0.0}, "margin"),
+        ({"confidence": 1.0}, "confidence"),
+    ],
 )
 def test_impossible_protocols_are_refused(change, word):
     with pytest.raises(ValueError, match=word):

@@ -475,6 +475,8 @@ def test_seeds_are_added_where_the_interval_is_wide_and_nowhere_else():
     narrow = run(plain, protocol=replace(TINY, most=4, margin=1e6), references=["topk"])
     assert sorted(set(subject_rows(narrow).values("seed"))) == [0, 1]
     assert {one.outcome for one in narrow.comparisons} == {Outcome.SAME}
+    assert (narrow.confidence, narrow.looks) == (0.95, (2, 4))
+    assert {one.difference.confidence for one in narrow.comparisons} == {1 - (1 - 0.95) / 4}  # 2 comparisons, 2 looks
 
 
 def test_seeds_that_fail_are_not_waited_for():

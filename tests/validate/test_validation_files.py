@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 
@@ -33,6 +34,25 @@ def test_all_fields_come_back(validation, saved):
         assert (ours.world, ours.seed) == (theirs.world, theirs.seed)
         for name in ("cosines", "error", "rate"):
             np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+
+
+def test_confidence_and_looks_come_back_and_files_without_them_are_read(validation, tmp_path):
+    save_validation(dataclasses.replace(validation, confidence=0.9, looks=(5, 8)), tmp_path)
+    back = read_validation(tmp_path)
+    assert (back.confidence, back.looks) == (0.9, (5, 8))
+    whole = json.loads((tmp_path / FACTS).read_text("utf-8"))
+    content = whole["validation"]
+    for owner, names in (
+        (content, ("confidence", "looks")),
+        *((one, ("attempted",)) for one in content["comparisons"]),
+    ):
+        for name in names:
+            del owner[name]
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    whole["digest"] = hashlib.sha256(canonical.encode()).hexdigest()
+    (tmp_path / FACTS).write_text(json.dumps(whole), "utf-8")
+    old = read_validation(tmp_path)
+    assert (old.confidence, old.looks, old.comparisons[0].attempted) == (0.95, (), 0)
 
 
 def test_to_save_what_was_read_gives_the_same_bytes(saved, tmp_path):
@@ -164,6 +184,10 @@ def _edited(saved, change):
         (lambda v: v["portraits"][0]["rate"].__setitem__(0, "x"), "rectangular list of numbers"),
         (lambda v: v.update(card=[["one"]]), r"card\[0\] must be tuple"),
         (lambda v: v.update(table=1), "without its table"),
+        (lambda v: v["standings"][0]["score"].update(n=-1), r"standings\[0\]\.score must have n >= 0 .*n=-1"),
+        (lambda v: v["comparisons"][0]["difference"].update(confidence=1.0), "confidence between 0 and 1; got"),
+        (lambda v: v.update(margin=-0.1), r"validation\.margin must be a number from 0 on; got -0\.1"),
+        (lambda v: v.update(margin="NaN"), r"validation\.margin must be a number from 0 on; got nan"),
     ],
 )
 def test_a_field_of_another_kind_is_named(saved, change, message):

@@ -28,6 +28,18 @@ def test_a_constant_shift_is_found_in_every_world_and_metric():
     assert {one.outcome for one in found} == {Outcome.BETTER}
 
 
+def test_confidence_and_looks_of_the_validations_hold_for_the_comparison_of_the_two():
+    before = dataclasses.replace(sample_validation(), confidence=0.8, looks=(5,))
+    after = dataclasses.replace(sample_validation(shift=0.2), confidence=0.9, looks=(5, 8))
+    both = versus(before, after)
+    count = len(both.comparisons)
+    assert {one.difference.confidence for one in both.comparisons} == {1 - (1 - 0.9) / (2 * count)}
+    assert (both.confidence, both.looks) == (0.9, (5, 8))
+    assert "hold together with confidence 90%" in str(both)
+    plain = versus(sample_validation(), sample_validation())
+    assert plain.comparisons[0].difference.confidence == pytest.approx(1 - 0.05 / count)
+
+
 def test_a_validation_against_itself_is_the_same():
     found = versus(sample_validation(), sample_validation()).comparisons
     assert {one.outcome for one in found} == {Outcome.SAME}

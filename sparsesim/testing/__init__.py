@@ -21,6 +21,21 @@ if TYPE_CHECKING:
     from sparsesim.testing.sequential import Decision as Decision
     from sparsesim.testing.sequential import ProportionTest as ProportionTest
 
+__all__ = [
+    "CHECKS",
+    "OUTSIDE_CHECKS",
+    "Decision",
+    "Finding",
+    "ProportionTest",
+    "Refuted",
+    "Undecided",
+    "assert_no_worse_than",
+    "assert_recovers",
+    "check_solver",
+    "parametrize_with_checks",
+    "solver_of",
+]
+
 __getattr__, __dir__ = lazy(
     __name__,
     {

@@ -5,9 +5,11 @@ What fails says with which seeds, between which floor and ceiling, and how to se
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any, NoReturn, final
 
 from sparsesim._arrays import check_int, check_real
@@ -217,12 +219,25 @@ def _bench(world: FeatureSpec, metric: str | Metric, n_train: int) -> _Bench:
                 f"metric must be a named function of an Evaluation; got {metric!r:.80}. Define it with def."
             )
         return _Bench(world, metric, n_train, _sign(metric))
+    known = _metrics()
+    if metric not in known:
+        raise ValueError(f"metric must be a function of an Evaluation, or one of {', '.join(known)}; got {metric!r}.")
+    return _Bench(world, known[metric], n_train, _sign(known[metric]))
+
+
+def _metrics() -> dict[str, Metric]:
+    """Return the functions in `sparsesim.metrics` of one evaluation by their names, sorted."""
     import sparsesim.metrics as known
 
-    found = getattr(known, metric, None) if metric in dir(known) else None
-    if not callable(found):
-        raise ValueError(f"metric must be a function or its name in sparsesim.metrics, e.g. 'mcc'; got {metric!r}.")
-    return _Bench(world, found, n_train, _sign(found))
+    named = {name: getattr(known, name) for name in sorted(dir(known))}
+    functions = {name: one for name, one in named.items() if isinstance(one, FunctionType)}
+    return {name: one for name, one in functions.items() if _is_metric(inspect.signature(one))}
+
+
+def _is_metric(signature: inspect.Signature) -> bool:
+    first, *others = [*signature.parameters.values(), None]
+    free = [one for one in others if one is not None and one.default is inspect.Parameter.empty]
+    return first is not None and first.name == "evaluation" and not free and signature.return_annotation == "float"
 
 
 def _sign(metric: Metric) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,18 +36,19 @@ def is_module(model: Any) -> bool:
 
 @contextmanager
 def random_state_kept() -> Iterator[None]:
-    """Give torch's global random state back as it was: a model that draws codes must not move it for others."""
+    """Give the global random states of torch, numpy and Python back as they were: a model may draw from them."""
     torch = sys.modules.get("torch")
-    if torch is None:
-        yield
-        return
-    state = torch.get_rng_state()
-    places = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    drawn, python = np.random.get_state(), random.getstate()  # noqa: NPY002 - put back below
+    state = None if torch is None else torch.get_rng_state()
+    places = torch.cuda.get_rng_state_all() if torch is not None and torch.cuda.is_initialized() else []
     try:
         yield
     finally:
-        torch.set_rng_state(state)
-        if places:
+        np.random.set_state(drawn)  # noqa: NPY002
+        random.setstate(python)
+        if torch is not None:
+            torch.set_rng_state(state)
+        if places and torch is not None:
             torch.cuda.set_rng_state_all(places)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from sparsesim.generators.untrusted import check_digest
 
+_DAMAGE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError)
 SAFE_FROM = (2, 10)  # torch.load(weights_only=True) of earlier releases could be made to execute or overwrite
 
 
@@ -34,8 +36,9 @@ def read_checkpoint(path: Path) -> dict[str, npt.NDArray[Any]]:
     content = path.read_bytes()
     check_digest(path, content)
     try:
+        _check_sums(content)
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+    except (zipfile.BadZipFile, *_DAMAGE) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{path.name} cannot be read as tensors alone ({reason:.200}). It is not read.") from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
@@ -50,3 +53,13 @@ def read_checkpoint(path: Path) -> dict[str, npt.NDArray[Any]]:
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise ValueError(f"{path.name} holds NaN or infinity in {name}.")
     return found
+
+
+def _check_sums(content: bytes) -> None:
+    """Raise ValueError where a checksum of the archive does not fit, which torch does not look at."""
+    if not content.startswith(b"PK"):  # of before torch 1.6, without checksums
+        return
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        broken = archive.testzip()
+    if broken:
+        raise ValueError(f"the checksum of {broken} is wrong: the file is damaged, or was saved without")

@@ -18,6 +18,7 @@ import numpy as np
 
 from sparsesim._arrays import FloatArray
 from sparsesim.generators.untrusted import read_json
+from sparsesim.study.interval import Interval
 from sparsesim.study.table import Table, write_whole
 from sparsesim.validate.result import Portrait, Validation
 
@@ -76,6 +77,8 @@ def read_validation(folder: str | Path) -> Validation:
     if not isinstance(content, dict) or "table" in content:
         raise ValueError(f"{home / FACTS} must hold a validation without its table. {_REMEDY}")
     validation: Validation = _built(Validation, {**content, "table": Table.read(home / ROWS)}, "validation")
+    if not 0.0 <= validation.margin < math.inf:
+        raise ValueError(f"validation.margin must be a number from 0 on; got {validation.margin!r}. {_REMEDY}")
     for portrait in validation.portraits:
         _check_portrait(portrait)
     return validation
@@ -167,7 +170,10 @@ def _record(kind: type, value: Any, where: str) -> Any:
     missing, unknown = sorted(fields.keys() - optional - value.keys()), sorted(value.keys() - fields.keys())
     if missing or unknown:
         raise ValueError(f"{where} lacks {missing} and has the unknown {unknown}, as a {kind.__name__}. {_REMEDY}")
-    return kind(**{name: _built(hints[name], one, f"{where}.{name}") for name, one in value.items()})
+    made = kind(**{name: _built(hints[name], one, f"{where}.{name}") for name, one in value.items()})
+    if isinstance(made, Interval) and not (made.n >= 0 and 0.0 < made.confidence < 1.0):
+        raise ValueError(f"{where} must have n >= 0 and a confidence between 0 and 1; got {made!r}. {_REMEDY}")
+    return made
 
 
 def _array(value: Any, where: str) -> FloatArray:

@@ -188,6 +188,8 @@ def bare(arrays: Arrays, subtract_bias: bool | None) -> LoadedModel:
                 f"bare weights need a matrix W_enc of shape (d, p) and W_dec of shape (p, d); got {shapes_of(arrays)}."
             )
     p, d = arrays["W_dec"].shape
+    if not p or not d:
+        raise ValueError(f"bare weights need at least one latent and one dimension; got W_dec of shape ({p}, {d}).")
     shapes: Shapes = {"W_enc": (d, p), "W_dec": (p, d)}
     per_latent = {"threshold": () if np.ndim(arrays.get("threshold", 0)) == 0 else (p,), "k": ()}
     shapes |= {name: shape for name, shape in {"b_enc": (p,), "b_dec": (d,), **per_latent}.items() if name in arrays}

@@ -52,7 +52,10 @@ def check_deterministic(bridge: Bridge, probe: FloatArray, codes: FloatArray) ->
 
 
 def check_row_wise(bridge: Bridge, probe: FloatArray, codes: FloatArray) -> None:
-    """Raise ValueError if a sample encoded alone has other codes than in company."""
+    """Raise ValueError if a sample has other codes alone, or in as large a batch as is encoded, than in the probe."""
+    size = block_rows(codes.shape[1])
+    cycle = np.resize(np.arange(len(probe)), size)
+    crowded = bridge.encode(probe[cycle], codes.shape[1])  # first, since what encode notes is noted of the last call
     rows = range(0, len(probe), max(1, len(probe) // 8))
     alone = np.concatenate([bridge.encode(probe[i : i + 1], codes.shape[1]) for i in rows])
     error = relative(alone - codes[list(rows)], codes)
@@ -60,6 +63,12 @@ def check_row_wise(bridge: Bridge, probe: FloatArray, codes: FloatArray) -> None
         raise ValueError(
             f"encode depends on the other rows of the batch: a row alone differs by {error:.1e} of the largest code. "
             "A BatchTopK model must use its inference threshold here; pass encode=lambda model, x: ... that does."
+        )
+    error = relative(crowded - codes[cycle], codes)
+    if error > AGREEMENT:
+        raise ValueError(
+            f"encode depends on how many rows there are: among {size}, codes differ by {error:.1e} of the largest "
+            f"from those among {len(probe)}. Pass encode=lambda model, x: ... that takes each row by itself."
         )
 
 

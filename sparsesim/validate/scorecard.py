@@ -18,6 +18,7 @@ from sparsesim.solvers.least_squares import SupportLeastSquares
 from sparsesim.solvers.pursuit import OrthogonalMatchingPursuit
 from sparsesim.study.interval import Interval, mean_interval
 from sparsesim.validate.adapter import Adapted, adapt
+from sparsesim.validate.bridge import random_state_kept
 
 METRICS: tuple[Metric, ...] = (
     recovery.mcc,
@@ -101,6 +102,8 @@ def evaluate(
 ) -> Scorecard:
     """Return the scores of a trained ``model`` in ``world`` with floor, oracle and genie beside each.
 
+    The global random states of torch, numpy and Python are left as they are.
+
     Parameters
     ----------
     model : torch module or numpy object with ``encode (n, d) -> (n, p)`` and ``decode (n, p) -> (n, d)``, what
@@ -126,14 +129,15 @@ def evaluate(
     truth = world.build(stream(seed, Role.TRUTH)) if isinstance(world, FeatureSpec) else world
     truth.check_linear("evaluate, which compares with the true atoms,")
     batches = [truth.sample(n, stream(seed, Role.TEST, draw)) for draw in range(draws)]
-    adapted = adapt(model, batches[0].x[:256], encode=encode, decode=decode, linear_decoder=linear_decoder)
-    first = Evaluation(truth, adapted.fitted, batches[0])
-    others = [Evaluation(truth, adapted.fitted, batch) for batch in batches[1:]]
-    floor, oracle, genie = _references(first, batches, seed)
-    scores = tuple(
-        Score(metric.__name__, *(_interval(metric, group) for group in ([first, *others], floor, oracle, genie)))
-        for metric in METRICS
-    )
+    with random_state_kept():
+        adapted = adapt(model, batches[0].x[:256], encode=encode, decode=decode, linear_decoder=linear_decoder)
+        first = Evaluation(truth, adapted.fitted, batches[0])
+        others = [Evaluation(truth, adapted.fitted, batch) for batch in batches[1:]]
+        floor, oracle, genie = _references(first, batches, seed)
+        scores = tuple(
+            Score(metric.__name__, *(_interval(metric, group) for group in ([first, *others], floor, oracle, genie)))
+            for metric in METRICS
+        )
     return Scorecard(adapted, first, scores, seed)
 
 

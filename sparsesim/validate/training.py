@@ -18,6 +18,7 @@ from sparsesim.solvers.base import FittedDictionary
 from sparsesim.solvers.neural.module import SparseModule, Step
 from sparsesim.solvers.neural.solver import NeuralEncoder, NeuralSolver
 from sparsesim.solvers.neural.train import Training
+from sparsesim.validate.bridge import random_state_kept
 from sparsesim.validate.outside import check_width
 
 
@@ -25,18 +26,31 @@ from sparsesim.validate.outside import check_width
 def isolated(seed: int) -> Iterator[None]:
     """Seed the global generators of torch, numpy and Python within the block, and give them their states back.
 
-    Other people's code draws from them; ours does not.
+    Other people's code draws from them; ours does not. Whatever else it switches for the whole process is put back too.
     """
-    before, python = np.random.get_state(), random.getstate()  # noqa: NPY002 - put back below
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            np.random.set_state(np.random.RandomState(seed % 2**32).get_state())  # noqa: NPY002
-            random.seed(seed)
+    with random_state_kept(), _modes_kept():
+        torch.manual_seed(seed)
+        np.random.set_state(np.random.RandomState(seed % 2**32).get_state())  # noqa: NPY002
+        random.seed(seed)
+        yield
+
+
+@contextmanager
+def _modes_kept() -> Iterator[None]:
+    """Put back torch's default type, gradients, threads, determinism and precision, and numpy's floating-point errors.
+
+    Of these the fits after this one, ours among them, would else be made.
+    """
+    dtype, threads, precision = torch.get_default_dtype(), torch.get_num_threads(), torch.get_float32_matmul_precision()
+    strict, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    with np.errstate(), torch.set_grad_enabled(torch.is_grad_enabled()):
+        try:
             yield
-    finally:
-        np.random.set_state(before)  # noqa: NPY002
-        random.setstate(python)
+        finally:
+            torch.set_default_dtype(dtype)
+            torch.set_num_threads(threads)
+            torch.set_float32_matmul_precision(precision)
+            torch.use_deterministic_algorithms(strict, warn_only=warn)
 
 
 def is_module(model: object) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import types
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
+import sparsesim.testing
 from sparsesim.solvers import OrthogonalMatchingPursuit, RandomDictionary, TopK
 from sparsesim.testing import CHECKS, OUTSIDE_CHECKS, check_solver, parametrize_with_checks, solver_of
 from sparsesim.testing.conformance import reconstruction_beats_the_mean
@@ -121,6 +123,14 @@ def test_a_solver_that_raises_is_named_with_the_promise():
 
 def parameters(decorator):
     return decorator.args[1]
+
+
+def test_a_star_import_brings_the_public_names():
+    found: dict[str, object] = {}
+    exec("from sparsesim.testing import *", found)
+    names = dir(sparsesim.testing)
+    modules = {name for name in names if isinstance(getattr(sparsesim.testing, name), types.ModuleType)}
+    assert found.keys() - {"__builtins__"} == set(names) - modules
 
 
 def test_one_test_id_for_each_solver_and_promise():

@@ -89,6 +89,13 @@ class BatchDependent(PlainSAE):
         return z * (z >= z.flatten().topk(len(x)).values[-1])
 
 
+class SizeDependent(PlainSAE):
+    """As one that goes through large batches by another kernel."""
+
+    def encode(self, x):
+        return super().encode(x) * (2.0 if len(x) > 300 else 1.0)
+
+
 class Nonlinear(PlainSAE):
     def decode(self, z):
         return torch.tanh(super().decode(z))
@@ -124,6 +131,7 @@ class WrongShape(PlainSAE):
     [
         (Noisy(), ValueError, "encode is random"),
         (BatchDependent(), ValueError, "depends on the other rows"),
+        (SizeDependent(), ValueError, "depends on how many rows there are: among 1024"),
         (Nonlinear(), ValueError, "not affine"),
         (Tuple(), TypeError, "encode=lambda"),
         (NaNWeights(), ValueError, "NaN"),

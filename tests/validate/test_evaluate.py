@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 import torch
@@ -102,3 +104,25 @@ def test_a_world_in_which_nothing_fires_says_what_is_undefined_and_what_to_do():
 
 def test_a_number_that_rounds_to_zero_has_no_sign():
     assert str(Interval(-1e-9, -2e-9, 0.0, 3)) == "0.000 [0.000, 0.000] (3 seeds)"
+
+
+def test_a_model_that_draws_leaves_the_global_random_states_alone():
+    class Drawing:
+        """Draws from everywhere, to no effect."""
+
+        def encode(self, x):
+            np.random.rand()  # noqa: NPY002 - as others' code does
+            random.random()
+            torch.rand(1)
+            return np.maximum(x, 0.0)
+
+        def decode(self, z):
+            return z
+
+    def states():
+        return torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
+
+    before, position = states(), np.random.get_state()[2]  # noqa: NPY002
+    ss.evaluate(Drawing(), WORLD, n=100, draws=2)
+    assert states() == before
+    assert np.random.get_state()[2] == position  # noqa: NPY002

@@ -170,6 +170,24 @@ def test_a_pickle_is_never_executed(name, trust, tmp_path):
     assert not mark.exists()
 
 
+def test_a_flipped_bit_among_the_weights_of_a_pickle_is_seen_by_its_checksum(tmp_path):
+    path = save_state(tmp_path, "AutoEncoder", state("AutoEncoder")) / "ae.pt"
+    content = bytearray(path.read_bytes())
+    weights = zipfile.ZipFile(io.BytesIO(content))
+    data = max(weights.infolist(), key=lambda entry: entry.file_size)
+    content[data.header_offset + 200] ^= 1  # behind the header and its padding of at most 64 bytes
+    path.write_bytes(bytes(content))
+    with pytest.raises(ValueError, match=r"ae\.pt cannot be read as tensors alone \(the checksum of .* is wrong"):
+        load_model(tmp_path, trust_pickle=True)
+
+
+@pytest.mark.parametrize(("p", "d"), [(0, D), (P, 0)])
+def test_bare_weights_without_latents_or_dimensions_are_refused(p, d, tmp_path):
+    np.savez(tmp_path / "w.npz", W_enc=np.ones((d, p)), W_dec=np.ones((p, d)))
+    with pytest.raises(ValueError, match=r"at least one latent and one dimension"):
+        load_model(tmp_path / "w.npz")
+
+
 def test_a_pickle_is_refused_by_an_older_torch_even_when_trusted(tmp_path, monkeypatch):
     folder = save_state(tmp_path / "f", "AutoEncoder", state("AutoEncoder"))
     monkeypatch.setattr(torch, "__version__", "2.9.1+cpu")

@@ -121,3 +121,30 @@ def test_code_that_ends_the_program_is_an_error():
     with pytest.raises(RuntimeError, match=r"calls sys\.exit\(0\)\. Raise an exception") as caught:
         run(leaves)
     assert "trial of 20 steps" in caught.value.__notes__[-1]
+
+
+def modes():
+    return (
+        torch.get_default_dtype(),
+        torch.is_grad_enabled(),
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.get_float32_matmul_precision(),
+        np.geterr(),
+    )
+
+
+def test_what_a_model_switches_for_the_whole_process_is_put_back():
+    from sparsesim.validate.training import isolated
+
+    before = modes()
+    with isolated(0):
+        torch.set_default_dtype(torch.float64)
+        torch.set_grad_enabled(False)
+        torch.set_num_threads(before[2] + 1)
+        torch.use_deterministic_algorithms(not before[3], warn_only=not before[4])
+        torch.set_float32_matmul_precision("medium")
+        np.seterr(all="raise")
+        assert all(one != other for one, other in zip(modes()[:3], before[:3], strict=True))
+    assert modes() == before

@@ -84,7 +84,8 @@ def _check_order(factory: Callable[..., Any], names: Sequence[str]) -> None:
     raise TypeError(
         f"factory is called with (seed, width, dim) by position, and {called}({', '.join(names)}) takes "
         f"{' and '.join(f'{one} where {place} is given' for one, place in wrong)}. "
-        f"Pass lambda seed, width, dim{', k' * ('k' in given)}: {called}({inner})."
+        f"Pass lambda seed, width, dim{', k' * ('k' in given)}: {called}({inner}), or "
+        "rename them if the order is right."
     )
 
 

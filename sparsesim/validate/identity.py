@@ -9,6 +9,7 @@ inside of a package, to a function that only the package itself names.
 
 from __future__ import annotations
 
+import builtins
 import copyreg
 import dis
 import enum
@@ -142,6 +143,8 @@ class _Walk:
             if name in known:
                 yield name
                 yield from self._named_by(code, known[name])
+            elif is_foreign(vars(builtins).get(name)):
+                yield from self.words(vars(builtins)[name])
         yield from self._imports(code, known)
         for constant in code.co_consts:
             if isinstance(constant, types.CodeType):
@@ -219,7 +222,10 @@ class _Walk:
                 yield from self.words(value)
 
     def _object(self, thing: Any) -> Iterator[str]:
-        """Yield what pickle would keep of ``thing``; what pickle cannot take apart has no identity."""
+        """Yield what pickle would keep of ``thing``; what pickle cannot take apart has no identity.
+
+        A class of yours may keep something from pickle, so that of its objects all attributes are taken.
+        """
         try:
             known = copyreg.dispatch_table.get(type(thing))
             parts: Any = thing.__reduce_ex__(4) if known is None else known(thing)
@@ -234,6 +240,8 @@ class _Walk:
             return
         for part in parts:
             yield from self.words(list(part) if hasattr(part, "__next__") else part)
+        if not installed(type(thing).__module__):
+            yield from self.words(getattr(thing, "__dict__", None))
 
     def _named(self, thing: Any, name: str) -> Iterator[str]:
         """Yield what stands behind a name: the function within a cache, or the version of an installed package."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import functools
 import importlib
 import math
@@ -155,6 +156,22 @@ class Metered(metaclass=Meta):
     pass
 
 
+class Reserved:
+    """Keeps its rate from pickle."""
+
+    rate = 1
+
+    def __getstate__(self):
+        return {}
+
+
+def uses_a_builtin(seed, width, dim):
+    return sorted([seed, width])
+
+
+RESERVED = Reserved()
+
+
 def builds_torch(seed, width, dim):
     return torch.nn.functional.relu(torch.nn.Linear(dim, width).weight)
 
@@ -169,11 +186,13 @@ def doubled(self):
         (flagged, flagged, "good", (True, False)),
         (wrapped(torch.nn.functional.softplus), sys.modules[__name__], "SCALE", (1.0, 3.0)),
         (lambda seed, width, dim: Metered(), Meta, "rate", (1, 2)),
+        (made(RESERVED), RESERVED, "rate", (1, 2)),
+        (uses_a_builtin, builtins, "sorted", (sorted, doubled)),
         (builds_torch, torch.nn.Linear, "reset_parameters", (torch.nn.Linear.reset_parameters, doubled)),
         (builds_torch, torch.nn.Module, "cpu", (torch.nn.Module.cpu, doubled)),
         (builds_torch, torch.nn.functional, "relu", (torch.nn.functional.relu, doubled)),
     ],
-    ids=["flag", "wraps", "metaclass", "method", "inherited", "function"],
+    ids=["flag", "wraps", "metaclass", "hidden", "builtin", "method", "inherited", "function"],
 )
 def test_what_is_changed_beside_the_code_is_seen(thing, owner, name, values, monkeypatch):
     found = []

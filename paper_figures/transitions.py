@@ -112,7 +112,8 @@ def _points(axes: Axes, table: Table, sign: str) -> None:
             value = mean_interval(threshold(table, sign, name, delta))
             place = delta + 0.006 * (index - 2)
             axes.plot([place, place], [value.low, value.high], color=look.colour, lw=1.0)
-            axes.plot(place, value.mean, look.marker, color=look.colour, ms=5, mec="white", mew=0.4)
+            size = 8 if look.marker == "*" else 5
+            axes.plot(place, value.mean, look.marker, color=look.colour, ms=size, mec="white", mew=0.4)
 
 
 def draw(table: Table) -> Figure:

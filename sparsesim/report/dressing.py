@@ -22,7 +22,8 @@ a.chip { text-decoration:none } .chips { display:flex; flex-wrap:wrap; gap:8px; 
 .matrix th { padding-left:8px } .matrix tbody th { color:var(--ink) }
 .matrix th:first-child { position:sticky; left:0; background:var(--paper) }
 .matrix td.better { background:#e6f0f6 } .matrix td.worse { background:#fbece2 } .matrix td.same { background:#f6f7f9 }
-.matrix .chip { min-width:86px; font-size:10px; letter-spacing:0; padding:1px 7px } .small { font-size:11px; color:var(--soft) }
+.matrix .chip { min-width:86px; font-size:10px; letter-spacing:0; padding:1px 7px }
+.small { font-size:11px; color:var(--soft) }
 .filters { display:flex; flex-wrap:wrap; gap:8px 16px; align-items:center; font-size:13px; margin:10px 0 }
 .filters select { font:inherit; max-width:60vw } [hidden] { display:none !important }
 th[aria-sort] { cursor:pointer } th[aria-sort]:hover, th[aria-sort]:focus-visible { color:var(--ink) }

@@ -12,14 +12,16 @@ from sparsesim.validate.origins import installed
 
 # What code reads by these names is no part of it, and may change behind it; or it reaches what it does not name.
 _READS = re.compile(
-    r"open\w*|popen\d*|Popen|system|exec\w?|spawn[lv]\w*|check_output|getoutput|input|stdin|environb?|getenv|argv|parse_args|"
-    r"read|readlines?|readinto|read_\w+|im(ag)?e?read|readlink|listdir|scandir|iterdir|walk|i?glob|rglob|stat|exists|is_?file|is_?dir|"
-    r"getcwd|cwd|home|expanduser|expandvars|gethostname|getpid|from_?file|fromregex|loadtxt|genfromtxt|loadmat|\w*memmap|mmap|"
-    r"load|load_(?!state_dict)\w+|fetch\w*|from_pretrained|\w*download\w*|url\w*|hub|connect|File|HDFStore|ZipFile|TarFile|"
+    r"open\w*|popen\d*|Popen|system|exec\w?|spawn[lv]\w*|check_output|getoutput|stdin|environb?|getenv|argv|parse_args|"
+    r"read|readlines?|readinto|read_\w+|im(ag)?e?read|readlink|listdir|scandir|iterdir|walk|i?glob|rglob|"
+    r"stat|exists|is_?file|is_?dir|getcwd|cwd|home|expanduser|expandvars|gethostname|getpid|from_?file|"
+    r"fromregex|loadtxt|genfromtxt|loadmat|\w*memmap|mmap|load|load_(?!state_dict)\w+|fetch\w*|from_pretrained|\w*download\w*|url\w*|hub|connect|File|HDFStore|ZipFile|TarFile|"
     r"time(_ns)?|perf_counter(_ns)?|monotonic(_ns)?|process_time(_ns)?|now|utcnow|today|localtime|gmtime|strftime|ctime|"
-    r"urandom|SystemRandom|token_\w+|uuid\d|eval|globals|locals|vars|dir|attrgetter|methodcaller|import_module|"
+    r"urandom|SystemRandom|token_\w+|uuid\d|builtins|attrgetter|methodcaller|import_module|"
     r"__import__|__globals__|__builtins__|__subclasses__|__getattribute__|_getframe|currentframe|get_objects"
 )
+# And so do these functions of Python; a method of such a name, as model.eval(), does not.
+_LOOKS_UP = re.compile("eval|exec|input|globals|locals|vars|dir")
 # And so may anything of these.
 _OUTWARD = re.compile(
     "subprocess|socket|ssl|http|urllib|ftplib|sqlite3|dbm|shelve|ctypes|fileinput|tempfile|mmap|zipfile|tarfile|glob|"
@@ -41,8 +43,9 @@ def names_in(code: types.CodeType) -> tuple[str, ...]:
         If one of them may read what is no part of the code, or a name is computed.
     """
     names = (*code.co_names, *_got(code))
+    called = {one.argval for one in dis.get_instructions(code) if one.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
     for name in names:
-        if _READS.fullmatch(name):
+        if _READS.fullmatch(name) or (name in called and _LOOKS_UP.fullmatch(name)):
             raise UnknownCodeError(f"{code.co_qualname} names {name!r}, by which it may read what is no part of it")
     return names
 
@@ -50,7 +53,10 @@ def names_in(code: types.CodeType) -> tuple[str, ...]:
 def check_inward(code: types.CodeType, thing: object) -> None:
     """Raise UnknownCodeError if ``thing``, which ``code`` names, is of a module that reads what is no part of it."""
     home = thing.__name__ if isinstance(thing, types.ModuleType) else getattr(thing, "__module__", None)
-    if isinstance(home, str) and _OUTWARD.fullmatch(home.partition(".")[0]) and installed(home):
+    if not isinstance(home, str) or not installed(home):
+        return
+    name = getattr(thing, "__name__", "") if isinstance(thing, types.BuiltinFunctionType | types.FunctionType) else ""
+    if _OUTWARD.fullmatch(home.partition(".")[0]) or _READS.fullmatch(name) or _LOOKS_UP.fullmatch(name):
         raise UnknownCodeError(f"{code.co_qualname} uses {home}, by which it may read what is no part of it")
 
 

@@ -89,6 +89,7 @@ class _Walk:
             (functools.partial, lambda one: self._all("partial", one.func, one.args, one.keywords)),
             (enum.Enum, lambda one: self._all("enum", type(one), one.name)),
             ((tuple, list), lambda one: self._all(type(one).__name__, *one)),
+            (types.MappingProxyType, lambda one: self._all("mapping", dict(one))),
             (dict, lambda one: self._all("dict", *(part for pair in one.items() for part in pair))),
             ((set, frozenset), self._set),
             (np.ndarray, self._array),

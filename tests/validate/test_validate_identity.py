@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import dataclasses
 import functools
 import importlib
 import math
@@ -170,6 +171,7 @@ def uses_a_builtin(seed, width, dim):
 
 
 RESERVED = Reserved()
+alias, read_as = eval, np.load
 
 
 def builds_torch(seed, width, dim):
@@ -200,6 +202,20 @@ def test_what_is_changed_beside_the_code_is_seen(thing, owner, name, values, mon
         monkeypatch.setattr(owner, name, value, raising=False)
         found.append(identity(thing))
     assert found[0] == found[2] != found[1]
+
+
+def test_a_dataclass_of_settings_has_an_identity_with_its_defaults():
+    def settings(rate):
+        @dataclasses.dataclass
+        class Settings:
+            steps: int
+            names: list = dataclasses.field(default_factory=list)
+            lr: float = rate
+
+        return Settings
+
+    first, again, other = (identity(made(settings(rate))) for rate in (1, 1, 2))
+    assert first == again != other
 
 
 def test_a_class_made_by_a_call_is_followed_whatever_module_it_claims():
@@ -242,6 +258,9 @@ def test_a_file_named_as_a_module_of_python_is_somebodys_own(tmp_path, monkeypat
         lambda seed, width, dim: importlib.import_module("math"),
         lambda seed, width, dim: np.read_parquet("weights"),
         lambda seed, width, dim: np.File("weights"),
+        lambda seed, width, dim: eval("SCALE"),
+        lambda seed, width, dim: alias("SCALE"),
+        lambda seed, width, dim: read_as("weights"),
     ],
 )
 def test_code_that_looks_up_or_reads_what_it_does_not_hold_has_no_identity(factory):
@@ -252,7 +271,7 @@ def test_code_that_looks_up_or_reads_what_it_does_not_hold_has_no_identity(facto
 def test_what_only_sounds_like_reading_keeps_its_identity():
     def trains(model, stream, steps, seed):
         model.load_state_dict(getattr(model, "best", None))
-        return [*model.modules(), math.sin(steps), getattr(model, "width")]  # noqa: B009 - a literal name
+        return [*model.eval().modules(), math.sin(steps), getattr(model, "width")]  # noqa: B009 - a literal name
 
     assert identity(trains) == identity(trains)
 

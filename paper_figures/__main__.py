@@ -14,7 +14,7 @@ from sparsesim.report.figure import save_figure, style, svg
 from sparsesim.report.page import Card, write
 from sparsesim.study.table import Table
 
-NAMES = ("bakeoff", "worlds")
+NAMES = ("bakeoff", "worlds", "mp_tree", "masked", "duels", "variants", "transitions")
 TABLES = Path(__file__).resolve().parent.parent / "studies" / "tables"
 
 

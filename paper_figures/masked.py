@@ -77,8 +77,9 @@ def draw(table: Table) -> Figure:
     left.set_xticks([width for width, _ in wide])
     left.set_xlabel(f"atoms, at noise {wide[0][1]:g}")
     right.set_xlabel(f"noise, at {noisy[0][0]} atoms")
-    left.set_ylabel("distance from the truth")
+    left.set_ylabel("distance from the truth, 1 − |cos|")
     left.set_ylim(bottom=0)
+    left.plot([], [], "_", color=FLOOR, ms=12, mew=1.6, label="paper")
     left.legend(frameon=False)
     return figure
 

@@ -58,7 +58,7 @@ def test_another_size_and_another_order_are_not_reproduced():
 
 def test_the_published_points_are_the_tiers():
     assert set(declared.SIZES[Tier.PAPER].points) == set(masked.PAPER["plain"]) == set(masked.PAPER["masked"])
-    assert len(declared.study(Tier.LAPTOP).cells) == 2 * 5 * 3
+    assert len(declared.study(Tier.LAPTOP).cells) == 2 * 5 * 5
     solvers = {(cell.solver.k, cell.solver.epochs, cell.n_train) for cell in declared.study(Tier.LAPTOP).cells.values()}
     assert solvers == {(5, 500, 1000)}
 

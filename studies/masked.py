@@ -111,7 +111,7 @@ class Size:
 
 SIZES = {
     Tier.SMOKE: Size(3, (30, 40, 3), ((40, 0.12), (80, 0.12), (120, 0.12), (120, 0.06)), 200, 40, 100),
-    Tier.LAPTOP: Size(3, SHAPE, (*WIDTHS, *NOISES)),
+    Tier.LAPTOP: Size(5, SHAPE, (*WIDTHS, *NOISES)),
     Tier.PAPER: Size(10, SHAPE, (*WIDTHS, *WIDER, *NOISES, *BETWEEN)),
 }
 

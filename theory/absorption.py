@@ -202,12 +202,13 @@ def absorbed_solution(codes: npt.ArrayLike, tilt: npt.ArrayLike) -> tuple[Array,
     if np.linalg.matrix_rank(mixing) < len(mixing):
         raise ValueError("tilt must leave the atoms independent; got dependent ones. Tilt less.")
     other = np.linalg.solve(mixing.T, s.T).T
-    if other.min() < -1e-12 * max(1.0, float(s.max())):
+    rounding = 1e-12 * max(1.0, float(s.max()))
+    if other.min() < -rounding:
         row, column = np.unravel_index(int(other.argmin()), other.shape)
         raise ValueError(
             f"the tilt gives sample {row} the code {other.min():.3g} at atom {column}; it is not realisable."
         )
-    return mixing, np.maximum(other, 0.0)
+    return mixing, np.where(other > rounding, other, 0.0)  # an absorbed code is zero, not the solver's last bit
 
 
 def stationary_atoms(

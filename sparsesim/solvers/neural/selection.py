@@ -47,7 +47,8 @@ def largest_magnitude(u: Tensor, k: int | Tensor) -> Tensor:
 
 def of_batch(k: int | Tensor, batch: int) -> Tensor:
     """Return how many latents a batch of B samples keeps, B k to the nearest whole number, at least one."""
-    return (torch.as_tensor(k) * batch).round().clamp_min(1).to(torch.int64)
+    number = k if isinstance(k, Tensor) else torch.tensor(k, device="cpu")
+    return (number * batch).round().clamp_min(1).to(torch.int64)
 
 
 def largest_of_batch(u: Tensor, k: int | Tensor) -> Tensor:

@@ -60,7 +60,7 @@ def parent_edges(truth: Truth) -> IntArray:
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
-def _levels(edges: IntArray, m: int) -> IntArray:
+def levels(edges: IntArray, m: int) -> IntArray:
     """Return the number of edges on the longest way from a root to each feature, ``(m,)``."""
     level = np.zeros(m, dtype=np.int64)
     for _ in range(m):
@@ -247,7 +247,7 @@ def _gram_error(evaluation: Evaluation, within: bool) -> float:
     if not len(edges):
         return float("nan")
     true, _ = unit_rows(np.asarray(evaluation.truth.atoms, dtype=np.float64)[matched])
-    learned, level = evaluation.aligned_atoms[matched], _levels(edges, evaluation.truth.atoms.shape[0])[matched]
+    learned, level = evaluation.aligned_atoms[matched], levels(edges, evaluation.truth.atoms.shape[0])[matched]
     total, count, step = 0.0, 0, max(1, _BLOCK // max(len(matched), 1))
     for start in range(0, len(matched), step):
         rows = slice(start, start + step)

@@ -12,7 +12,7 @@ import numpy as np
 
 from sparsesim._arrays import FloatArray
 from sparsesim.metrics.evaluation import Evaluation, Metric, cosines
-from sparsesim.metrics.hierarchy import parent_edges
+from sparsesim.metrics.hierarchy import levels, parent_edges
 
 PROPERTIES = ("log rate", "log variance", "coherence", "depth", "correlation")
 _ALONE = 0.05  # share of a property's variance that the others must leave, or its own slope is not determined
@@ -54,20 +54,9 @@ def feature_properties(evaluation: Evaluation) -> dict[str, FloatArray]:
         "log rate": np.log(rates),
         "log variance": np.log(np.maximum(variance, tiny * np.finfo(np.float32).eps)),
         "coherence": gram.max(axis=1),
-        "depth": _depth(evaluation, m),
+        "depth": levels(parent_edges(evaluation.truth), m).astype(np.float64),
         "correlation": _firing_correlation(evaluation),
     }
-
-
-def _depth(evaluation: Evaluation, m: int) -> FloatArray:
-    depth, edges = np.zeros(m), parent_edges(evaluation.truth)
-    for _ in range(len(edges)):
-        deeper = depth.copy()
-        np.maximum.at(deeper, edges[:, 1], depth[edges[:, 0]] + 1)
-        if np.array_equal(deeper, depth):
-            break
-        depth = deeper
-    return depth
 
 
 def _firing_correlation(evaluation: Evaluation) -> FloatArray:

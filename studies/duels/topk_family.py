@@ -57,7 +57,7 @@ READS_WEAK = LinearReadout(28, AXES[4:])
 
 
 def _of_samples() -> dict[str, Duel]:
-    """Return the duels of variants that choose latents for each sample."""
+    """Return the duels of variants that keep the largest latents of each sample."""
     topk = TopK(40, 3, training=TRAINING)
     return {
         "multi_topk": Duel(
@@ -102,6 +102,13 @@ def _of_samples() -> dict[str, Duel]:
             True,
             "Matching norms finds the number of active features of each sample without a k to tune (2503.24277).",
         ),
+    }
+
+
+def _of_rules() -> dict[str, Duel]:
+    """Return the duels of variants that choose by another rule than the k largest of a sample."""
+    topk = TopK(40, 3, training=TRAINING)
+    return {
         "adaptive_k": Duel(
             FLAT,
             AdaptiveK(40, 1, 5, training=TRAINING),
@@ -172,4 +179,4 @@ def _of_batches() -> dict[str, Duel]:
 
 def duels() -> dict[str, Duel]:
     """Return the duels of this family by the name of the challenger."""
-    return _of_samples() | _of_batches()
+    return _of_samples() | _of_rules() | _of_batches()

@@ -33,6 +33,7 @@ SHOWN = {
     "nnls": Look("non-negative least squares", "#e69f00", "o"),
     "one_step": Look("one step (linear SAE encoder), knows k", "#d55e00", "^"),
 }
+STEP = 0.05  # of the grid in rho at the laptop tier: two thresholds nearer than that are one
 GRID = 0.015  # what a step of 0.05 in rho and the difference of mean and median may move a threshold by
 NAMES = {"signed": "signed codes", "positive": "non-negative codes"}
 
@@ -165,7 +166,7 @@ def _bayes(table: Table, sign: str, delta: float) -> Claim:
         "arXiv:1206.3953",
         f"mean threshold k/d, {NAMES[sign]}, δ = {delta:g} (theory as m grows: {optimal:.3f})",
         mean_interval(threshold(table, sign, "bayes", delta)),
-        Near(optimal, 0.05),
+        Near(optimal, STEP),
         tier="paper",
         note="State evolution holds as m grows; near the threshold a finite system falls short of it on both sides.",
     )
@@ -206,13 +207,13 @@ def claims(table: Table) -> list[Claim]:
             gaps = {delta: _gap(table, sign, better, worse, delta) for delta in deltas(table)}
             least = min(gaps, key=lambda delta: gaps[delta].mean)
             what = f"threshold of {better} - {worse}, {NAMES[sign]}, least at δ = {least:g}"
-            found.append(Claim(sentence, "derived: the curves of this figure", what, gaps[least], Above(0.0)))
+            found.append(Claim(sentence, "native", what, gaps[least], Above(0.0)))
     highest = max(deltas(table), key=lambda delta: threshold(table, "signed", "one_step", delta).mean())
     found.append(
         Claim(
             "A linear encoder with the true dictionary and the true k fails beyond a fifth as many features as "
             "dimensions.",
-            "derived: theory.one_step.top_k_capacity",
+            "native",
             f"mean threshold k/d of one step, signed codes, largest at δ = {highest:g}",
             mean_interval(threshold(table, "signed", "one_step", highest)),
             Below(0.2),

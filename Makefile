@@ -21,7 +21,7 @@ lint: .venv/lint.stamp
 	$(BIN)/mypy
 
 figures: .venv/run.stamp
-	for study in bakeoff worlds mp_tree masked duels variants transitions; do $(BIN)/python -m studies run $$study --tier laptop || exit 1; done
+	for study in $$($(BIN)/python -m studies names); do $(BIN)/python -m studies run $$study --tier laptop || exit 1; done
 	$(BIN)/python -m paper_figures --out paper_figures/gallery
 
 # PEER_PYTHON=/path/to/python with sae-lens races it, too; CODING_PEER_PYTHON one with SPAMS, celer, dictlearn, pylops, sporco.

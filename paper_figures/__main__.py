@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -14,7 +14,15 @@ from sparsesim.report.figure import save_figure, style, svg
 from sparsesim.report.page import Card, write
 from sparsesim.study.table import Table
 
-NAMES = ("bakeoff", "worlds", "mp_tree", "masked", "duels", "variants", "transitions")
+NAMES = (
+    "bakeoff",
+    "worlds",
+    "mp_tree",
+    "masked",
+    "duels",
+    "variants",
+    "transitions",
+)
 TABLES = Path(__file__).resolve().parent.parent / "studies" / "tables"
 
 
@@ -54,6 +62,14 @@ def record(claim: Claim) -> dict[str, object]:
     }
 
 
+def _keep(path: Path, records: Mapping[str, object]) -> None:
+    """Write ``records`` to ``path``, beside those of the figures that were not drawn this time."""
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known = {**before, **records}
+    ordered = {name: known[name] for name in NAMES if name in known}
+    path.write_text(json.dumps(ordered, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw, judge, report; print a line a claim and where the report is."""
     parser = argparse.ArgumentParser(prog="python -m paper_figures", description=__doc__)
@@ -74,9 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for claim in one.claims:
             evidence = f"{claim.quantity}: {claim.measured}, expected {claim.expectation}"
             print(f"{claim.verdict.name:<13}{claim.sentence}  [{evidence}]")
-    records = {one.name: [record(claim) for claim in one.claims] for one in cards}
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "claims.json").write_text(json.dumps(records, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    _keep(options.out / "claims.json", {one.name: [record(claim) for claim in one.claims] for one in cards})
     path = write(options.out / "report.html", "sparsesim: recovery of known truth", cards)
     print(f"report: {path.resolve()}")
     return 0

@@ -1,4 +1,4 @@
-"""``python -m studies list | run NAME | table NAME | status NAME``."""
+"""``python -m studies list | names | run NAME | table NAME | status NAME``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from sparsesim.study import Store, Study, StudyFailedError, progress, run, study
 from sparsesim.study.provenance import provenance
 from studies.tiers import Tier
 
-NAMES = ("bakeoff", "worlds", "mp_tree", "masked", "duels", "variants", "transitions")
+NAMES = (
+    "bakeoff",
+    "worlds",
+    "mp_tree",
+    "masked",
+    "duels",
+    "variants",
+    "transitions",
+)
 TABLES = Path(__file__).parent / "tables"
 
 
@@ -48,7 +56,7 @@ def _write(name: str, study: Study, store: Store, tables: Path, tier: Tier) -> P
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status is 1 if a cell failed."""
     parser = argparse.ArgumentParser(prog="python -m studies", description=__doc__)
-    parser.add_argument("command", choices=("list", "run", "table", "status"))
+    parser.add_argument("command", choices=("list", "names", "run", "table", "status"))
     parser.add_argument("name", nargs="?", help="a study; 'list' names them")
     parser.add_argument("--tier", type=Tier, choices=list(Tier), default=Tier.SMOKE, metavar="smoke|laptop|paper")
     parser.add_argument("--store", type=Path, help="folder of the rows (default build/studies/NAME-TIER)")
@@ -57,6 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--engine", default="local", help="inline, local or local:WORKERS")
     options = parser.parse_args(arguments)
+    if options.command == "names":
+        print("\n".join(NAMES))
+        return 0
     if options.command == "list" or options.name is None:
         print("\n".join(f"{name:<12}{load(name, options.tier).question}" for name in NAMES))
         return 0 if options.command == "list" else 2

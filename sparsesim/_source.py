@@ -42,3 +42,24 @@ class Rows:
                 order = np.concatenate([order, rng.permutation(len(self.x))])
             yield self.x[order[:size]]
             order = order[size:]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class SideRows:
+    """Given samples ``x (n, d)`` with side information ``side (n, s)``, seen beside each: a label, or a condition.
+
+    As a `Source` it yields rows ``(size, d + s)``, the side information last; ``dim`` is d all the same, since what is
+    coded is x. Only a model that asks for s columns can be trained on it.
+    """
+
+    x: FloatArray
+    side: FloatArray
+
+    @property
+    def dim(self) -> int:
+        return int(self.x.shape[1])
+
+    def batches(self, size: int, rng: Rng) -> Iterator[FloatArray]:
+        """Yield rows in random order, every row once a pass."""
+        return Rows(np.hstack([self.x, self.side])).batches(size, rng)

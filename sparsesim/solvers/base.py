@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Protocol, final, runtime_checkable
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, final, runtime_checkable
 
 import numpy as np
 
@@ -37,6 +37,15 @@ class Decoder(Protocol):
 
     def decode(self, codes: Codes) -> FloatArray:
         """Return the centred reconstruction ``(n, d)`` of ``codes (n, p)``, which have the norms of atoms folded in."""
+        ...
+
+
+@runtime_checkable
+class ReadsSide(Protocol):
+    """An encoder or decoder that reads side information, such as a label, beside each sample."""
+
+    def with_side(self, side: FloatArray) -> Any:
+        """Return the same for samples beside which ``side (n, s)`` is seen, row by row."""
         ...
 
 
@@ -119,6 +128,22 @@ class FittedDictionary:
         decoded: FloatArray = self.decoder.decode(codes) + self.bias.astype(codes.dtype)
         return decoded
 
+    def with_side(self, side: object) -> FittedDictionary:
+        """Return the dictionary for samples beside which ``side (n, s)`` is seen: rows of x and side belong together.
+
+        Raises
+        ------
+        TypeError
+            If its encoder reads no side information.
+        ValueError
+            If ``side`` is not a finite real matrix of as many columns as it was trained with.
+        """
+        if not isinstance(self.encoder, ReadsSide):
+            raise TypeError(f"this encoder reads nothing beside the samples: {self.encoder!r:.200}. Encode without.")
+        known = check_matrix(side, "side")
+        decoder = self.decoder.with_side(known) if isinstance(self.decoder, ReadsSide) else self.decoder
+        return replace(self, encoder=self.encoder.with_side(known), decoder=decoder)
+
 
 def unit_dictionary(
     atoms: FloatArray,
@@ -151,3 +176,17 @@ class StreamSolver(Solver, Protocol):
     """A solver that also learns from endless fresh data."""
 
     def fit_stream(self, source: Source, *, rng: Rng) -> FittedDictionary: ...
+
+
+@runtime_checkable
+class SideSolver(Solver, Protocol):
+    """A solver that learns from samples and from what is seen beside each: a label, or a condition."""
+
+    @property
+    def side(self) -> int:
+        """Return s, the number of columns of side information that it asks for; with 0, `fit` is enough."""
+        ...
+
+    def fit_with_side(self, x: FloatArray, side: FloatArray, *, rng: Rng) -> FittedDictionary:
+        """Return the dictionary learned from ``x (n, d)`` beside ``side (n, s)``."""
+        ...

@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias, final
 
-from sparsesim._arrays import check_int
+import numpy as np
+
+from sparsesim._arrays import FloatArray, check_int
 from sparsesim._identity import Role, stream
 from sparsesim.generators.base import Batch, FeatureModel, FeatureSpec
 from sparsesim.metrics.evaluation import Evaluation
-from sparsesim.solvers.base import Encoder, FittedDictionary, Solver, Status
+from sparsesim.solvers.base import Encoder, FittedDictionary, SideSolver, Solver, Status
 from sparsesim.solvers.least_squares import SupportLeastSquares
 from sparsesim.study.table import check_value
 
@@ -56,7 +58,8 @@ class FitCell(_Truth):
     """Fit ``solver`` to ``n_train`` samples of ``world`` and evaluate it on ``n_test`` others.
 
     All cells of one ``seed`` share the truth, the data and the solver's random stream; ``replica`` changes the
-    solver's stream alone. A floor is the cell of a `RandomDictionary`.
+    solver's stream alone. A floor is the cell of a `RandomDictionary`. A solver that asks for side information is given
+    the labels of the world, which are observed: in training, and beside the held-out samples.
     """
 
     solver: Solver
@@ -71,12 +74,25 @@ class FitCell(_Truth):
     def fit(self) -> tuple[FeatureModel, FittedDictionary]:
         """Return the truth and the dictionary fitted to its training samples."""
         model = self.model()
-        train = model.sample(self.n_train, stream(self.seed, Role.TRAIN)).x
-        return model, self.solver.fit(train, rng=stream(self.seed, Role.SOLVER, self.replica))
+        train = model.sample(self.n_train, stream(self.seed, Role.TRAIN))
+        rng = stream(self.seed, Role.SOLVER, self.replica)
+        if isinstance(self.solver, SideSolver) and self.solver.side:
+            return model, self.solver.fit_with_side(train.x, _labels(train), rng=rng)
+        return model, self.solver.fit(train.x, rng=rng)
 
     def evaluate(self) -> Evaluation:
         model, fitted = self.fit()
-        return Evaluation(model, fitted, self.held_out(model))
+        batch = self.held_out(model)
+        if isinstance(self.solver, SideSolver) and self.solver.side:
+            fitted = fitted.with_side(_labels(batch))
+        return Evaluation(model, fitted, batch)
+
+
+def _labels(batch: Batch) -> FloatArray:
+    """Return the labels of ``batch`` as side information ``(n, 1)``."""
+    if batch.labels is None:
+        raise ValueError("the solver reads labels, but the world has none: give it segments=Segments(...).")
+    return batch.labels[:, None].astype(np.float64)
 
 
 @final

@@ -15,7 +15,7 @@ from typing import Any, Protocol, final
 import torch
 from torch import Tensor, nn
 
-from sparsesim._arrays import Rng
+from sparsesim._arrays import FloatArray, Rng
 
 
 @final
@@ -63,6 +63,7 @@ class SparseModule(nn.Module, ABC):
     """
 
     linear = True  # False where `decode` is not affine in the codes and `atoms` are only a local linearisation
+    side = 0  # columns of side information that follow the d of a sample in what `losses` and `encode` are given
 
     def prime(self, sample: Tensor, rng: Rng) -> None:
         """Set initial values that depend on data, from a ``sample (n, d)`` of what it will be trained on.
@@ -77,6 +78,13 @@ class SparseModule(nn.Module, ABC):
     @abstractmethod
     def decode(self, codes: Tensor) -> Tensor:
         """Return the reconstruction ``(..., B, d)``."""
+
+    def decode_beside(self, codes: Tensor, side: Tensor) -> Tensor:
+        """Return the reconstruction ``(..., B, d)`` given ``side (..., B, s)``, where it is used."""
+        return self.decode(codes)
+
+    def check_side(self, side: FloatArray) -> None:
+        """Raise ValueError unless each row of ``side (n, s)`` can be read, as where labels must be known ones."""
 
     @abstractmethod
     def losses(self, x: Tensor, step: Step) -> dict[str, Tensor]:

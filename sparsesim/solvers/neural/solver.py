@@ -13,7 +13,7 @@ import torch
 
 from sparsesim._arrays import Codes, FloatArray, IntArray, Rng, check_int, check_samples, read_only, unit_rows
 from sparsesim._identity import fork
-from sparsesim._source import Rows, Source
+from sparsesim._source import Rows, SideRows, Source
 from sparsesim.kernels.training import kernel_threads
 from sparsesim.solvers.base import FittedDictionary
 from sparsesim.solvers.neural.module import SparseModule, member, stack
@@ -101,6 +101,7 @@ def _fit_together(
         data.append(_prepared(source, probe_rng, training.normalise))
         with torch.device("cpu"):
             modules.append(solver.module(source.dim, init_rng))
+            _check_side(modules[-1], source.side if isinstance(source, SideRows) else np.empty((0, 0)))
             _prime(modules[-1], data[-1].source, prime_rng)
         order.append(train_rng)
     single = len(modules) == 1
@@ -110,6 +111,15 @@ def _fit_together(
         outcomes = train(model, [each.source for each in data], order, training, rates)
     trained = [model] if single else [member(model, e) for e in range(len(modules))]
     return [_fitted(*parts) for parts in zip(trained, data, outcomes, strict=True)]
+
+
+def _check_side(module: SparseModule, side: FloatArray) -> None:
+    if module.side != side.shape[1]:
+        raise ValueError(
+            f"the model reads {module.side} columns of side information beside each sample; got {side.shape[1]}. "
+            "Labels and conditions are given by fit_with_side(x, side, rng=rng), to a solver that has it."
+        )
+    module.check_side(side)
 
 
 def _prime(module: SparseModule, source: Source, rng: Rng) -> None:
@@ -149,7 +159,7 @@ def check_neural(solver: NeuralSolver) -> None:
 @final
 @dataclass(frozen=True, eq=False)
 class _Data:
-    """A float32 `Source` of (x - mean) / scale, and what it was shifted and scaled by."""
+    """A float32 `Source` of (x - mean) / scale, side information last, and what x was shifted and scaled by."""
 
     source: Source
     mean: FloatArray
@@ -188,11 +198,14 @@ def _prepared(source: Source, rng: Rng, normalise: bool) -> _Data:
     """
     mean: FloatArray = np.zeros(source.dim)
     scale = 1.0
-    if isinstance(source, Rows):
+    if isinstance(source, Rows | SideRows):
         x = check_samples(source.x).astype(np.float64, copy=False)
         if normalise:
             mean, scale = _moments(x)
-        return _Data(Rows(_apply(x, mean, scale)), mean, scale)
+        inside = _apply(x, mean, scale)
+        if isinstance(source, SideRows):
+            inside = np.hstack([inside, source.side.astype(np.float32)])
+        return _Data(Rows(inside), mean, scale)
     if normalise:
         probe = check_samples(next(source.batches(PROBE, rng)), "a batch of the source", dim=source.dim)
         mean, scale = _moments(probe.astype(np.float64, copy=False))
@@ -226,6 +239,7 @@ class NeuralEncoder:
     norms : (p,) the norms that its decoder rows have.
     offset : (d,) its decoder bias.
     scale : of the data it was trained on.
+    side : (n, s) what is seen beside each of the samples that will be encoded, for a model that asks for it.
     """
 
     module: SparseModule
@@ -233,6 +247,18 @@ class NeuralEncoder:
     norms: FloatArray
     offset: FloatArray
     scale: float
+    side: FloatArray | None = None
+
+    def with_side(self, side: FloatArray) -> NeuralEncoder:
+        """Return the encoder of samples beside which ``side (n, s)`` is seen, row by row.
+
+        Raises
+        ------
+        ValueError
+            If the model was trained with another number of columns.
+        """
+        _check_side(self.module, side)
+        return replace(self, side=read_only(side))
 
     def encode(self, x: FloatArray, atoms: FloatArray) -> Codes:
         """Return the codes ``(n, p)`` of centred samples ``x (n, d)``.
@@ -250,15 +276,29 @@ class NeuralEncoder:
         p = len(self.atoms)
         size = max(64, min(1024, BLOCK_VALUES // p))
         gauge = (self.norms * self.scale).astype(np.float64)
-        parts = [self._block(x[start : start + size], size) for start in range(0, len(x), size)]
+        side = self.beside(len(x))
+        blocks = (slice(start, start + size) for start in range(0, len(x), size))
+        parts = [self._block(x[rows], side[rows], size) for rows in blocks]
         data, columns, counts = (np.concatenate(part) for part in zip(*parts, strict=True)) if parts else _NO_CODES
         indptr = np.concatenate([[0], np.cumsum(counts)])
         return Codes(((data * gauge[columns]).astype(x.dtype), columns, indptr), shape=(len(x), p))
 
-    def _block(self, x: FloatArray, size: int) -> tuple[FloatArray, IntArray, IntArray]:
+    def beside(self, rows: int) -> FloatArray:
+        """Return the side information ``(rows, s)`` of samples, which must have been given for as many."""
+        side = np.empty((rows, 0)) if self.side is None and not self.module.side else self.side
+        if side is None or len(side) != rows:
+            raise ValueError(
+                f"the model reads {self.module.side} columns of side information beside each of {rows} samples; got "
+                f"{'none' if side is None else f'those of {len(side)}'}. Take fitted.with_side(side)."
+            )
+        return side
+
+    def _block(self, x: FloatArray, side: FloatArray, size: int) -> tuple[FloatArray, IntArray, IntArray]:
         """Return the nonzero codes of at most ``size`` rows, their columns, and how many each row has."""
-        padded = torch.zeros((size, x.shape[1]), dtype=torch.float32, device="cpu")  # aligned by torch, see `train`
-        padded.numpy()[: len(x)] = x / x.dtype.type(self.scale) + self.offset.astype(x.dtype)
+        d, wide = x.shape[1], x.shape[1] + side.shape[1]
+        padded = torch.zeros((size, wide), dtype=torch.float32, device="cpu")  # aligned by torch, see `train`
+        padded.numpy()[: len(x), :d] = x / x.dtype.type(self.scale) + self.offset.astype(x.dtype)
+        padded.numpy()[: len(x), d:] = side
         with torch.no_grad():
             codes = self.module.encode(padded)[: len(x)].numpy()
         rows, columns = np.nonzero(codes)
@@ -272,6 +312,10 @@ class NeuralDecoder:
 
     encoder: NeuralEncoder
 
+    def with_side(self, side: FloatArray) -> NeuralDecoder:
+        """Return the decoder of samples beside which ``side (n, s)`` is seen."""
+        return NeuralDecoder(self.encoder.with_side(side))
+
     def decode(self, codes: Codes) -> FloatArray:
         """Return the centred reconstruction ``(n, d)``: (module.decode(codes / (scale norms)) - offset) * scale."""
         known = self.encoder
@@ -279,11 +323,13 @@ class NeuralDecoder:
         gauge = np.where(gauge > 0, gauge, 1.0)
         size = max(1, BLOCK_VALUES // len(gauge))
         out = np.empty((codes.shape[0], len(known.offset)), codes.dtype)
+        side = known.beside(len(out)).astype(np.float32)
         for start in range(0, len(out), size):
-            block = (codes[start : start + size].toarray() / gauge).astype(np.float32)
+            rows = slice(start, start + size)
+            block = (codes[rows].toarray() / gauge).astype(np.float32)
             with torch.no_grad():
-                values = known.module.decode(torch.from_numpy(block)).numpy()
-            out[start : start + size] = (values - known.offset) * known.scale
+                values = known.module.decode_beside(torch.from_numpy(block), torch.from_numpy(side[rows])).numpy()
+            out[rows] = (values - known.offset) * known.scale
         return out
 
 

@@ -33,6 +33,26 @@ if TYPE_CHECKING:
     from sparsesim.metrics.description import quantised as quantised
     from sparsesim.metrics.description import quantised_fvu as quantised_fvu
     from sparsesim.metrics.description import select_by_description_length as select_by_description_length
+    from sparsesim.metrics.disentanglement import DCI as DCI
+    from sparsesim.metrics.disentanglement import dci as dci
+    from sparsesim.metrics.disentanglement import dci_completeness as dci_completeness
+    from sparsesim.metrics.disentanglement import dci_disentanglement as dci_disentanglement
+    from sparsesim.metrics.disentanglement import dci_informativeness as dci_informativeness
+    from sparsesim.metrics.disentanglement_codes import active_units as active_units
+    from sparsesim.metrics.disentanglement_codes import active_units_by_divergence as active_units_by_divergence
+    from sparsesim.metrics.disentanglement_codes import chance_of_codes as chance_of_codes
+    from sparsesim.metrics.disentanglement_codes import code_mcc as code_mcc
+    from sparsesim.metrics.disentanglement_codes import code_mcc_spearman as code_mcc_spearman
+    from sparsesim.metrics.disentanglement_codes import code_r2 as code_r2
+    from sparsesim.metrics.disentanglement_codes import matched_codes as matched_codes
+    from sparsesim.metrics.disentanglement_codes import unit_divergences as unit_divergences
+    from sparsesim.metrics.disentanglement_information import InfoMEC as InfoMEC
+    from sparsesim.metrics.disentanglement_information import infoc as infoc
+    from sparsesim.metrics.disentanglement_information import infoe as infoe
+    from sparsesim.metrics.disentanglement_information import infom as infom
+    from sparsesim.metrics.disentanglement_information import infomec as infomec
+    from sparsesim.metrics.disentanglement_information import mig as mig
+    from sparsesim.metrics.disentanglement_information import mutual_information as mutual_information
     from sparsesim.metrics.evaluation import Evaluation as Evaluation
     from sparsesim.metrics.evaluation import Match as Match
     from sparsesim.metrics.evaluation import Metric as Metric
@@ -130,6 +150,32 @@ __getattr__, __dir__ = lazy(
             "quantised",
             "quantised_fvu",
             "select_by_description_length",
+        ),
+        "disentanglement": (
+            "DCI",
+            "dci",
+            "dci_completeness",
+            "dci_disentanglement",
+            "dci_informativeness",
+        ),
+        "disentanglement_codes": (
+            "active_units",
+            "active_units_by_divergence",
+            "chance_of_codes",
+            "code_mcc",
+            "code_mcc_spearman",
+            "code_r2",
+            "matched_codes",
+            "unit_divergences",
+        ),
+        "disentanglement_information": (
+            "InfoMEC",
+            "infoc",
+            "infoe",
+            "infom",
+            "infomec",
+            "mig",
+            "mutual_information",
         ),
         "evaluation": (
             "Evaluation",

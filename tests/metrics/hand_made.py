@@ -182,7 +182,9 @@ METRICS = all_metrics()
 # Scores of what a world or a solution may lack, which are NaN then.
 NEED_HIERARCHY = {"parent_recall_child_on", "parent_recall_child_off", "absorption_gap", "absorption_score",
                   "absorption_rate", "parent_hedging", "flat_error", "hierarchical_error"}  # fmt: skip
-NEED_LIFE = {"composition", "fake_feature_ratio", "connectivity", "negative_interference"}  # a latent that fires
+NEED_LIFE = {"composition", "fake_feature_ratio", "connectivity", "negative_interference", "dci_disentanglement",
+             "dci_completeness", "infom", "infoc"}  # fmt: skip  # latents that fire
 NEED_ATOMS = {"stable_rank", "effective_rank", "out_of_distribution"}
 NEED_CORRELATION = {"hedging_score"}  # of a matched feature with another
-NEED_FEATURES = {"code_error", "feature_splitting", "soft_identifiability", "soft_identifiability_gain"}  # that fire
+NEED_FEATURES = {"code_error", "feature_splitting", "soft_identifiability", "soft_identifiability_gain", "code_mcc",
+                 "code_mcc_spearman", "code_r2", "mig", "infoe", "dci_informativeness"}  # fmt: skip  # that fire

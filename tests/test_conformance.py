@@ -111,6 +111,7 @@ SOLVERS: list[Solver] = [
     TopK(12, 3, training=SHORT),
     BatchTopK(12, 3, training=SHORT),
     GaussianVAE(12, training=SHORT),
+    GaussianVAE(5, hidden=8, decoder_hidden=(8, 6), activation="tanh", training=SHORT),
     MultiTopK(12, 3, training=BRIEF),
     KSparse(12, 3, training=BRIEF),
     AbsTopK(12, 3, training=BRIEF),

@@ -10,7 +10,7 @@ import torch
 
 from sparsesim.solvers.neural.module import Step
 from sparsesim.solvers.neural.train import Training
-from sparsesim.solvers.neural.vae import GaussianVAE, GaussianVAEModule
+from sparsesim.solvers.neural.vae import GaussianVAE
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -75,7 +75,7 @@ def test_a_direction_is_silent_exactly_where_its_variance_is_below_beta_times_th
 
 
 def test_the_losses_are_the_negative_bound_in_nats():
-    module = GaussianVAEModule(3, 4, rng(), beta=1.5, noise_variance=0.3, hidden=None)
+    module = GaussianVAE(3, beta=1.5, noise_variance=0.3).module(4, rng())
     for parameter in module.parameters():
         parameter.data += 0.3 * torch.from_numpy(rng(1).standard_normal(parameter.shape)).float()
     x = torch.from_numpy(rng(2).standard_normal((50, 4))).float()

@@ -54,8 +54,8 @@ def test_a_latent_of_unit_deviation_is_silent_and_has_no_gradient_to_the_mean():
 
 def test_the_loss_is_that_of_the_equation_and_without_the_gate_that_of_the_vae():
     x = torch.from_numpy(rng(2).standard_normal((50, 4))).float()
-    for gated in (False, True):
-        module = moved(GaussianVAEModule(3, 4, rng(), beta=1.0, noise_variance=None, hidden=6, gated=gated))
+    for gated, kind in ((False, GaussianVAE), (True, VAEase)):
+        module = moved(kind(3, hidden=6).module(4, rng()))
         terms = module.losses(x, Step(0, 1, (torch.Generator().manual_seed(5),)))
         with torch.no_grad():
             mean, log_variance = (t.double().numpy() for t in module.posterior(x))
@@ -74,7 +74,7 @@ def test_the_loss_is_that_of_the_equation_and_without_the_gate_that_of_the_vae()
 
 
 def test_the_encoder_without_the_gate_is_that_of_the_vae():
-    plain, gated = (GaussianVAEModule(3, 4, rng(), beta=1, noise_variance=1.0, hidden=None, gated=g) for g in (0, 1))
+    plain, gated = (kind(3, noise_variance=1.0, hidden=None).module(4, rng()) for kind in (GaussianVAE, VAEase))
     x = torch.from_numpy(rng(2).standard_normal((9, 4))).float()
     assert torch.equal(plain.encode(x), plain.posterior(x)[0])
     deviation = (0.5 * gated.posterior(x)[1]).exp()

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 import torch
 
-from sparsesim._arrays import FloatArray, IntArray, Rng, check_int, check_matrix, check_real
+from sparsesim._arrays import FloatArray, IntArray, Rng, check_matrix
 from sparsesim.solvers.base import FittedDictionary
-from sparsesim.solvers.neural.solver import NeuralEncoder, NeuralSolver, check_neural
-from sparsesim.solvers.neural.train import Training
+from sparsesim.solvers.neural.perceptron import Layers
+from sparsesim.solvers.neural.solver import NeuralEncoder
 from sparsesim.solvers.neural.vae import GaussianVAEModule
+from sparsesim.solvers.neural.variational import VariationalModule, VariationalSolver
 
 
 @final
 @dataclass(frozen=True)
-class VAEase(NeuralSolver):
+class VAEase(VariationalSolver):
     """Learns a linear decoder of latents that are heard as far as they are known; the codes are (1 - s) mu.
 
     A Gaussian variational autoencoder (see `GaussianVAE`, the loss without the gate) that decodes (1 - s) z instead of
@@ -30,32 +31,18 @@ class VAEase(NeuralSolver):
 
     Parameters
     ----------
-    width : p, the number of latents.
-    hidden : units of one hidden ReLU layer of the encoder (the paper has three Swish layers); None is a linear encoder,
-        which cannot tell the manifolds of a union by mu and s alike.
-    noise_variance : of the decoder, in the scale E||x - mean||^2 = d; None learns it.
+    hidden : the paper has three Swish layers; None is a linear encoder, which cannot tell the manifolds of a union by
+        mu and s alike. The others are those of `VariationalSolver`.
 
     References
     ----------
     Lu, Zhu, He, Wipf (2025), "Sparse autoencoders, again?", arXiv 2506.04859.
     """
 
-    width: int
-    hidden: int | None = 128
-    noise_variance: float | None = None
-    training: Training = field(default_factory=Training)
-
-    def __post_init__(self) -> None:
-        check_neural(self)
-        if self.hidden is not None:
-            check_int("hidden", self.hidden, 1)
-        if self.noise_variance is not None:
-            check_real("noise_variance", self.noise_variance, 0.0, open_low=True)
+    hidden: Layers = 128
 
     def module(self, dim: int, rng: Rng) -> GaussianVAEModule:
-        return GaussianVAEModule(
-            self.width, dim, rng, beta=1.0, noise_variance=self.noise_variance, hidden=self.hidden, gated=True
-        )
+        return GaussianVAEModule(self, dim, rng, beta=1.0, gated=True)
 
 
 def posterior_variances(fitted: FittedDictionary, x: FloatArray) -> FloatArray:
@@ -64,15 +51,23 @@ def posterior_variances(fitted: FittedDictionary, x: FloatArray) -> FloatArray:
     Raises
     ------
     TypeError
-        If ``fitted`` was not learned by a Gaussian variational autoencoder, or its encoder was replaced.
+        If ``fitted`` was not learned by a variational autoencoder, or its encoder was replaced.
     """
     encoder = fitted.encoder
-    if not isinstance(encoder, NeuralEncoder) or not isinstance(encoder.module, GaussianVAEModule):
-        raise TypeError(f"fitted must be a fit of VAEase or GaussianVAE with its own encoder; got {encoder!r}.")
+    module = encoder.module if isinstance(encoder, NeuralEncoder) else None
+    if (
+        not isinstance(encoder, NeuralEncoder)
+        or not isinstance(module, VariationalModule)
+        or module.spread != module.width
+    ):
+        raise TypeError(
+            f"fitted must be a fit of VAEase, GaussianVAE or a kin model of diagonal posteriors with its own encoder; "
+            f"got the encoder {encoder!r:.200}."
+        )
     samples = check_matrix(x, dim=fitted.dim).astype(np.float64)
     inside = (samples - fitted.bias) / encoder.scale + encoder.offset
     with torch.no_grad():
-        _, log_variance = encoder.module.posterior(torch.from_numpy(inside.astype(np.float32)))
+        _, log_variance = module.posterior(torch.from_numpy(inside.astype(np.float32)))
     variances: FloatArray = np.exp(log_variance.double().numpy())
     return variances
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
+from paper_figures import overview
 from sparsesim.report.claims import Claim
 from sparsesim.report.figure import save_figure, style, svg
 from sparsesim.report.page import Card, write
@@ -23,22 +24,30 @@ NAMES = (
     "variants",
     "transitions",
 )
-TABLES = Path(__file__).resolve().parent.parent / "studies" / "tables"
+HERE = Path(__file__).resolve().parent
+TABLES = HERE.parent / "studies" / "tables"
+GALLERY = HERE / "gallery"
 
 
-def card(name: str, tables: Path, out: Path) -> Card:
-    """Draw figure ``name`` from its table into ``out`` and return its card."""
+def drawn(name: str, tables: Path, out: Path) -> str:
+    """Draw figure ``name`` from its table into ``out`` and return it as SVG."""
+    module: ModuleType = importlib.import_module(f"paper_figures.{name}")
+    with style(name):
+        figure = module.draw(Table.read(tables / f"{name}.csv"))
+    save_figure(figure, out / "figures", name)
+    return svg(figure, name)
+
+
+def card(name: str, tables: Path, picture: str = "") -> Card:
+    """Return the card of figure ``name``: what its table says, and its ``picture`` as SVG."""
     module: ModuleType = importlib.import_module(f"paper_figures.{name}")
     table = Table.read(tables / f"{name}.csv")
     provenance = json.loads((tables / f"{name}.provenance.json").read_text(encoding="utf-8"))
-    with style(name):
-        figure = module.draw(table)
-    save_figure(figure, out / "figures", name)
     return Card(
         name=name,
         title=module.TITLE,
         question=module.QUESTION,
-        figures=((module.CAPTION, svg(figure, name)),),
+        figures=((module.CAPTION, picture),),
         claims=tuple(module.claims(table)),
         header=module.HEADER,
         rows=tuple(module.rows(table)),
@@ -85,7 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error(
                 f"no table {name}.csv in {options.tables}; make it by: python -m studies run {name} --tier laptop"
             )
-    cards = [card(name, options.tables, options.out) for name in options.names or NAMES]
+    names = options.names or NAMES
+    cards = [card(name, options.tables, drawn(name, options.tables, options.out)) for name in names]
     for one in cards:
         for claim in one.claims:
             evidence = f"{claim.quantity}: {claim.measured}, expected {claim.expectation}"
@@ -93,6 +103,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     _keep(options.out / "claims.json", {one.name: [record(claim) for claim in one.claims] for one in cards})
     path = write(options.out / "report.html", "sparsesim: recovery of known truth", cards)
+    if options.out.resolve() == GALLERY:
+        known = {one.name: one for one in cards}
+        overview.write(HERE / "README.md", [known.get(name) or card(name, options.tables) for name in NAMES])
     print(f"report: {path.resolve()}")
     return 0
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import importlib
 import json
-from pathlib import Path
+import re
 
 import pytest
 
-import paper_figures
-from paper_figures.__main__ import NAMES, TABLES, record
+from paper_figures.__main__ import GALLERY, NAMES, TABLES, record
+from paper_figures.overview import MARKS
 from sparsesim.study.table import Table
-
-GALLERY = Path(paper_figures.__file__).parent / "gallery"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -28,3 +26,18 @@ def test_the_claims_are_those_of_the_committed_table_and_the_pictures_are_there(
         assert [old["mean"], *old["interval"]] == pytest.approx([new["mean"], *new["interval"]], rel=1e-9, nan_ok=True)
     for kind in ("pdf", "png", "svg"):
         assert (GALLERY / "figures" / f"{name}.{kind}").stat().st_size > 1000
+
+
+def test_the_page_shows_every_figure_and_the_verdicts_of_the_claims():
+    page = (GALLERY.parent / "README.md").read_text(encoding="utf-8")
+    written = json.loads((GALLERY / "claims.json").read_text(encoding="utf-8"))
+    assert list(written) == list(NAMES)
+    for verdict, mark in MARKS.items():
+        known = sum(one["verdict"] == verdict.name for claims in written.values() for one in claims)
+        assert page.count(f"\n| {mark} {verdict.value} | ") == known
+    for link in re.findall(r"\]\((gallery/[^)]+)\)", page):
+        assert (GALLERY.parent / link).is_file()
+    for name in NAMES:
+        assert (
+            f"(gallery/figures/{name}.png)" in page and importlib.import_module(f"paper_figures.{name}").TITLE in page
+        )

@@ -1,4 +1,4 @@
-"""``sparsesim validate | report | worlds``: the command line."""
+"""``sparsesim validate | report | worlds | status | retry | fsck``: the command line."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ examples:
   sparsesim report report/                            draw the page again
   sparsesim report before/ after/ -o changes/         what changed from one to the other
   sparsesim worlds                                    the worlds of each protocol
+  sparsesim fsck report/store --repair                set aside what a crash left in a store of rows
 """
 INTERRUPTED = 130
 _TRAINED_ONLY = ("world", "seed", "trust_pickle", "subtract_bias")
@@ -74,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"sparsesim {__version__}")
     parser.set_defaults(run=None)
-    commands = parser.add_subparsers(title="commands", metavar="validate | report | worlds")
+    commands = parser.add_subparsers(title="commands", metavar="validate | report | worlds | status | retry | fsck")
     validate = commands.add_parser(
         "validate", allow_abbrev=False, help="score a model between chance, references and the truth"
     )
@@ -85,7 +86,24 @@ def _parser() -> argparse.ArgumentParser:
     report.set_defaults(run=_report)
     worlds = commands.add_parser("worlds", help="list the worlds that a model can be validated on")
     worlds.set_defaults(run=_worlds)
+    _add_upkeep(commands)
     return parser
+
+
+def _add_upkeep(commands: Any) -> None:
+    told = {
+        "status": "count what a store of rows holds",
+        "retry": "let cells that failed, or that workers died on, run again",
+        "fsck": "find torn, corrupt and contradicting lines of a store; exit status 1 if there are any",
+    }
+    for name, what in told.items():
+        command = commands.add_parser(name, allow_abbrev=False, help=what)
+        command.add_argument("store", type=Path, metavar="STORE", help="folder of the rows")
+        command.set_defaults(run=_upkeep, repair=False, action=name)
+        if name == "fsck":
+            command.add_argument(
+                "--repair", action="store_true", help="set them aside, in STORE/aside; nothing is lost"
+            )
 
 
 def _add_validate(parser: argparse.ArgumentParser) -> None:
@@ -255,6 +273,22 @@ def _worlds(options: argparse.Namespace, command: str) -> int:
     print(f"{'world':<{width}}{'d':>6}{'m':>6}  question")
     for name, d, m, question in lines:
         print(f"{name:<{width}}{d:>6}{m:>6}  {question}")
+    return 0
+
+
+def _upkeep(options: argparse.Namespace, command: str) -> int:
+    from sparsesim.study.store import Store
+    from sparsesim.study.upkeep import fsck, retry, status
+
+    store = Store(options.store)
+    if options.action == "fsck":
+        health = fsck(store, repair=options.repair)
+        print(health)
+        return 0 if health.sound else 1
+    if options.action == "retry":
+        print(f"{len(retry(store))} cell(s) will run again")
+        return 0
+    print(status(store))
     return 0
 
 

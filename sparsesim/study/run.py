@@ -276,7 +276,7 @@ class _Watch:
         for record in self.tail.new():
             if record.failure is not None and record.key in self.left:
                 self.on_event(Failed(self.left[record.key], record.failure))
-            elif record.failure is None:
+            elif record.kind == "row":
                 self.left.pop(record.key, None)
         if len(self.left) < before:
             self.on_event(CellsDone(self.total - len(self.left), self.total))

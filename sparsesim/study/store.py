@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import functools
-import json
-import math
 import os
 import time
 import uuid
 import warnings
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,15 +14,15 @@ from typing import Any, final
 
 import numpy as np
 
-SCHEMA = 1
+from sparsesim.study.lines import SCHEMA as SCHEMA
+from sparsesim.study.lines import Failure as Failure
+from sparsesim.study.lines import Record as Record
+from sparsesim.study.lines import StoreSchemaError as StoreSchemaError
+from sparsesim.study.lines import decoded, encoded, recorded
 
 
 class StoreConflictError(ValueError):
     """One key has two different rows: some cell is not a pure function of its specification."""
-
-
-class StoreSchemaError(ValueError):
-    """The store was written by a newer version of the package."""
 
 
 class DamagedSegmentWarning(UserWarning):
@@ -33,83 +30,9 @@ class DamagedSegmentWarning(UserWarning):
 
 
 @final
-@dataclass(frozen=True)
-class Failure:
-    """The exception that a cell ended in; a failed cell counts as not done."""
-
-    exc_type: str
-    message: str
-    traceback: str
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Record:
-    """One intact line of a segment: a ``row``, or the ``failure`` of the cell with this ``key``."""
-
-    key: str
-    row: dict[str, Any] | None
-    failure: Failure | None
-    provenance: Mapping[str, Any]
-    segment: str
-
-
-def _plain(value: object) -> Any:
-    """Return ``value`` as JSON data; NaN and infinities, which JSON lacks, become ``{"$float": "nan"}`` and so on."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return {"$float": repr(value)}
-    if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
-
-
-def _float_back(value: dict[str, Any]) -> Any:
-    return float(value["$float"]) if value.keys() == {"$float"} else value
-
-
-def _text(value: object) -> str:
-    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def _line(payload: Mapping[str, Any]) -> bytes:
-    body = _text(payload).encode()
-    return b"%08x %s\n" % (zlib.crc32(body), body)
-
-
-def _decoded(line: bytes, segment: str) -> Record | None:
-    """Return the record on ``line``, or None where the line is damaged.
-
-    Raises
-    ------
-    StoreSchemaError
-        If the line is intact, but of a newer schema.
-    """
-    checksum, _, body = line.partition(b" ")
-    if checksum != b"%08x" % zlib.crc32(body):
-        return None
-    try:
-        # The hook is called for each object, in Python: only where one is there to decode.
-        payload = json.loads(body, object_hook=_float_back if b'"$float"' in body else None)
-        schema = payload["schema"]
-        if schema > SCHEMA:
-            raise StoreSchemaError(
-                f"segment {segment} has schema {schema}, but this sparsesim reads up to {SCHEMA}. Upgrade it."
-            )
-        failure = Failure(**payload["failure"]) if payload["kind"] == "failure" else None
-        row = None if failure else payload["row"]
-        return Record(payload["key"], row, failure, payload["provenance"], segment)
-    except StoreSchemaError:
-        raise
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
-@final
 @dataclass(eq=False)
 class Tail:
-    """Reads what was appended to a store since it was last asked, by any process."""
+    """Reads what was appended to a store since it was last asked, by any process, one line at a time."""
 
     directory: Path
     offsets: dict[str, int] = field(default_factory=dict)
@@ -122,23 +45,82 @@ class Tail:
         """
         for path in sorted(self.directory.glob("*.jsonl")):
             with open(path, "rb") as file:
-                file.seek(self.offsets.get(path.name, 0))
-                data = file.read()
-            complete = data if last else data[: data.rfind(b"\n") + 1]
-            self.offsets[path.name] = self.offsets.get(path.name, 0) + len(complete)
-            for line in complete.split(b"\n"):
-                record = _decoded(line, path.name) if line else None
-                if record is not None:
-                    yield record
-                elif line:
-                    self.damaged[path.name] = self.damaged.get(path.name, 0) + 1
+                start = file.seek(self.offsets.get(path.name, 0))
+                for line in file:
+                    if not (last or line.endswith(b"\n")):
+                        break
+                    record = recorded(line.rstrip(b"\n"), path.name, start) if line.strip(b" \n") else None
+                    if record is None and line.strip(b" \n"):  # a line of spaces is one that was set aside
+                        self.damaged[path.name] = self.damaged.get(path.name, 0) + 1
+                    start += len(line)
+                    self.offsets[path.name] = start
+                    if record is not None:
+                        yield record
+
+
+@final
+@dataclass(eq=False)
+class Index:
+    """What a store holds of each key, of a size that does not depend on how wide its rows are.
+
+    Attributes
+    ----------
+    rows : key to a hash of its row.
+    conflicts : keys with two different rows.
+    """
+
+    rows: dict[str, int] = field(default_factory=dict)
+    conflicts: set[str] = field(default_factory=set)
+    _failures: dict[str, list[Record]] = field(default_factory=dict)
+    _deaths: dict[str, set[str]] = field(default_factory=dict)
+    _cleared: set[str] = field(default_factory=set)
+
+    def add(self, record: Record) -> None:
+        """Take note of one record; the order does not matter."""
+        if record.kind == "row":
+            known = self.rows.setdefault(record.key, hash(record.text))
+            if known != hash(record.text):
+                self.conflicts.add(record.key)
+        elif record.kind == "failure":
+            self._failures.setdefault(record.key, []).append(record)
+        elif record.kind == "death":
+            self._deaths.setdefault(record.key, set()).add(record.identity)
+        else:
+            self._cleared.update(record.payload["records"])
+
+    def deaths(self, key: str) -> int:
+        """Return how many workers died on the cell of ``key``, those that were cleared not counted."""
+        return len(self._deaths.get(key, set()) - self._cleared)
+
+    def dead(self) -> dict[str, int]:
+        """Return the deaths of every key that has some and no row."""
+        found = {key: self.deaths(key) for key in self._deaths if key not in self.rows}
+        return {key: count for key, count in found.items() if count}
+
+    def failures(self) -> dict[str, Record]:
+        """Return the latest failure of every key that has no row; those that were cleared do not count."""
+        found: dict[str, Record] = {}
+        for key, records in self._failures.items():
+            left = [record for record in records if record.identity not in self._cleared]
+            if left and key not in self.rows:
+                found[key] = max(left, key=lambda record: str(record.provenance.get("time", "")))
+        return found
+
+    def unsettled(self) -> dict[str, list[str]]:
+        """Return the identities of the failures and deaths of every key that has no row."""
+        found: dict[str, list[str]] = {}
+        for key in sorted({*self._failures, *self._deaths} - self.rows.keys()):
+            ones = {record.identity for record in self._failures.get(key, ())} | self._deaths.get(key, set())
+            if ones - self._cleared:
+                found[key] = sorted(ones - self._cleared)
+        return found
 
 
 @final
 class Store:
     """A directory of rows by key. Appending never rewrites, so that many processes may write and read at once.
 
-    Layout: ``<path>/segments/<random>-<pid>.jsonl``, one for each writer; a row is a line ``<crc32 in hex> <json>``.
+    Layout: ``<path>/segments/<random>-<pid>.jsonl``, one for each writer; what a line is, `lines` says.
     Rows are in the operating system's hands when `append` returns, and on disk after `sync` or `close`.
     Copies of a store that arrive in another process share one segment there.
     """
@@ -176,14 +158,23 @@ class Store:
                 raise TypeError(
                     f"a row holds strings, ints and floats; got {name}={value!r}. Convert it in the metric."
                 )
-        self._write({"kind": "row", "key": key, "row": row, "provenance": provenance or {}})
+        self._write("row", key, {"row": row, "provenance": provenance or {}})
 
     def append_failure(self, key: str, failure: Failure, provenance: Mapping[str, Any] | None = None) -> None:
         """Add a record of the exception that the cell of ``key`` ended in; the cell still counts as not done."""
-        self._write({"kind": "failure", "key": key, "failure": vars(failure), "provenance": provenance or {}})
+        self._write("failure", key, {"failure": vars(failure), "provenance": provenance or {}})
 
-    def _write(self, payload: Mapping[str, Any]) -> None:
-        line = _line({"schema": SCHEMA, **payload})
+    def append_death(self, key: str, reason: str, provenance: Mapping[str, Any] | None = None) -> None:
+        """Add a record that a worker died on the cell of ``key``: all drivers of this store count them."""
+        beside = {**(provenance or {}), "death": uuid.uuid4().hex}  # no two deaths are one record
+        self._write("death", key, {"reason": reason, "provenance": beside})
+
+    def append_cleared(self, key: str, records: Iterable[str]) -> None:
+        """Add a record that the failures and deaths of ``key`` with these identities count no more."""
+        self._write("cleared", key, {"records": sorted(records), "provenance": {}})
+
+    def _write(self, kind: str, key: str, payload: Mapping[str, Any]) -> None:
+        line = encoded(kind, key, payload)
         try:
             file = self._segment()
             if file.write(line) != len(line):
@@ -206,6 +197,7 @@ class Store:
             self._file = open(  # noqa: SIM115 - it stays open until close
                 directory / f"{uuid.uuid4().hex[:12]}-{self._writer}.jsonl", "xb", buffering=0
             )
+            lock(self._file)  # `fsck` leaves a segment alone that has a writer
         return self._file
 
     def _abandon(self) -> None:
@@ -241,38 +233,34 @@ class Store:
             If a record was written by a newer version of the package.
         """
         wanted = None if keys is None else set(keys)
-        rows: dict[str, dict[str, Any]] = {}
-        origin: dict[str, str] = {}
+        first: dict[str, tuple[bytes, str]] = {}
         for record in self._records():
-            if record.row is None or (wanted is not None and record.key not in wanted):
+            if record.kind != "row" or (wanted is not None and record.key not in wanted):
                 continue
-            known = rows.setdefault(record.key, record.row)
-            if known is record.row:
-                origin[record.key] = record.segment
-            elif _text(known) != _text(record.row):
+            text, segment = first.setdefault(record.key, (record.text, record.segment))
+            if text != record.text:
                 raise StoreConflictError(
-                    f"two different rows for key {record.key}: {_text(known)} in segment {origin[record.key]}, but "
-                    f"{_text(record.row)} in {record.segment}, of {self.path}. A cell is not reproducible, or ran on "
-                    "another machine: find out which, then remove one of the segments, or give another store."
+                    f"two different rows for key {record.key}: {text.decode()} in segment {segment}, but "
+                    f"{record.text.decode()} in {record.segment}, of {self.path}. A cell is not reproducible, or ran "
+                    "on another machine: find out which, then set both aside by 'sparsesim fsck --repair', or give "
+                    "another store."
                 )
-        return rows
+        return {key: decoded(text) for key, (text, _) in first.items()}
+
+    def index(self) -> Index:
+        """Return what the store holds of each key; damaged lines are skipped with a warning."""
+        found = Index()
+        for record in self._records():
+            found.add(record)
+        return found
 
     def keys(self) -> set[str]:
         """Return the keys of all rows: what is done, be it twice and differently."""
-        return {record.key for record in self._records() if record.row is not None}
+        return set(self.index().rows)
 
     def failures(self) -> dict[str, Failure]:
         """Return the latest failure of every key that has no row."""
-        done: set[str] = set()
-        latest: dict[str, tuple[str, Failure]] = {}
-        for record in self._records():
-            if record.failure is None:
-                done.add(record.key)
-                continue
-            when = str(record.provenance.get("time", ""))
-            if record.key not in latest or when >= latest[record.key][0]:
-                latest[record.key] = when, record.failure
-        return {key: failure for key, (_, failure) in latest.items() if key not in done}
+        return {key: record.failure for key, record in self.index().failures().items() if record.failure}
 
     def _records(self) -> Iterator[Record]:
         tail = self.tail()
@@ -281,8 +269,26 @@ class Store:
             warnings.warn(
                 f"{count} torn or corrupt line(s) skipped in {tail.directory / segment}; they count as not done.",
                 DamagedSegmentWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
+
+
+def lock(file: Any) -> bool:
+    """Return whether ``file`` is nobody else's, and make it this process's until it is closed.
+
+    True where there are no locks (Windows, some network file systems), of which nothing is known.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 @functools.cache

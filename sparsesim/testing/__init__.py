@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from sparsesim.testing import strategies as strategies
     from sparsesim.testing.assertions import assert_no_worse_than as assert_no_worse_than
     from sparsesim.testing.assertions import assert_recovers as assert_recovers
+    from sparsesim.testing.calibration import Calibration as Calibration
+    from sparsesim.testing.calibration import rank_truths as rank_truths
     from sparsesim.testing.conformance import CHECKS as CHECKS
     from sparsesim.testing.conformance import OUTSIDE_CHECKS as OUTSIDE_CHECKS
     from sparsesim.testing.conformance import check_solver as check_solver
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CHECKS",
     "OUTSIDE_CHECKS",
+    "Calibration",
     "Decision",
     "Finding",
     "ProportionTest",
@@ -33,6 +36,7 @@ __all__ = [
     "assert_recovers",
     "check_solver",
     "parametrize_with_checks",
+    "rank_truths",
     "solver_of",
 ]
 
@@ -40,6 +44,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         "assertions": ("assert_no_worse_than", "assert_recovers"),
+        "calibration": ("Calibration", "rank_truths"),
         "conformance": ("CHECKS", "OUTSIDE_CHECKS", "check_solver"),
         "finding": ("Finding", "Refuted", "Undecided"),
         "outside": ("solver_of",),

@@ -29,6 +29,7 @@ from sparsesim.solvers.neural.adaptive_k import AdaptiveK
 from sparsesim.solvers.neural.aligned import FeatureAligned
 from sparsesim.solvers.neural.archetypal import Archetypal
 from sparsesim.solvers.neural.batch_topk import BatchTopK
+from sparsesim.solvers.neural.conditional_vae import ConditionalVAE
 from sparsesim.solvers.neural.end_to_end import EndToEnd
 from sparsesim.solvers.neural.ensemble import Bagging, Boosting
 from sparsesim.solvers.neural.feature_choice import FeatureChoice
@@ -37,12 +38,15 @@ from sparsesim.solvers.neural.gated import Gated
 from sparsesim.solvers.neural.geometric_median import FromGeometricMedian
 from sparsesim.solvers.neural.gradient_topk import GradientTopK
 from sparsesim.solvers.neural.group_bias import GroupBias
+from sparsesim.solvers.neural.idvae import DoubleVAE
+from sparsesim.solvers.neural.ivae import IdentifiableVAE
 from sparsesim.solvers.neural.jump_relu import JumpReLU
 from sparsesim.solvers.neural.jump_relu_tanh import TanhJumpReLU
 from sparsesim.solvers.neural.k_sparse import KSparse
 from sparsesim.solvers.neural.known_layers import DirectReadout
 from sparsesim.solvers.neural.kron import KronSAE
 from sparsesim.solvers.neural.matryoshka import Matryoshka
+from sparsesim.solvers.neural.mlp_sae import PerceptronSAE
 from sparsesim.solvers.neural.mp import MatchingPursuitSAE
 from sparsesim.solvers.neural.multi_layer import MultiLayer
 from sparsesim.solvers.neural.multi_topk import MultiTopK
@@ -125,6 +129,7 @@ SOLVERS: list[Solver] = [
     VariationalTopK(12, 3, beta=0.1, training=BRIEF),
     KronSAE(12, 3, left=2, right=3, training=BRIEF),
     MatchingPursuitSAE(12, 3, training=SHORT),
+    PerceptronSAE(12, 16, training=SHORT),
     Bagging(TopK(6, 2, training=SHORT), 2),
     Boosting(TopK(6, 2, training=SHORT), 2),
     FeatureAligned(TopK(12, 3, training=SHORT)),
@@ -138,6 +143,9 @@ SOLVERS: list[Solver] = [
     OutputGroups(GaussianVAE(12, training=BRIEF), groups=((0, 1, 2), (3, 4, 5, 6, 7))),
     MultiLayer(TopK(12, 3, training=BRIEF)),
     VAEase(12, hidden=16, training=SHORT),
+    IdentifiableVAE(12, training=SHORT),
+    DoubleVAE(12, training=SHORT),
+    ConditionalVAE(12, training=SHORT),
 ]
 
 

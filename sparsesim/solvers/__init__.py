@@ -63,6 +63,8 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.abs_topk import AbsTopK as AbsTopK
     from sparsesim.solvers.neural.adaptive_k import AdaptiveK as AdaptiveK
     from sparsesim.solvers.neural.aligned import FeatureAligned as FeatureAligned
+    from sparsesim.solvers.neural.amortised import AmortisedEncoder as AmortisedEncoder
+    from sparsesim.solvers.neural.amortised import Amortiser as Amortiser
     from sparsesim.solvers.neural.archetypal import Archetypal as Archetypal
     from sparsesim.solvers.neural.batch_topk import BatchTopK as BatchTopK
     from sparsesim.solvers.neural.downstream import LinearReadout as LinearReadout
@@ -86,6 +88,7 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.lista import UnfoldedEncoder as UnfoldedEncoder
     from sparsesim.solvers.neural.matryoshka import Matryoshka as Matryoshka
     from sparsesim.solvers.neural.matryoshka import RandomPrefixes as RandomPrefixes
+    from sparsesim.solvers.neural.mlp_sae import PerceptronSAE as PerceptronSAE
     from sparsesim.solvers.neural.mp import MatchingPursuitSAE as MatchingPursuitSAE
     from sparsesim.solvers.neural.multi_layer import MultiLayer as MultiLayer
     from sparsesim.solvers.neural.multi_topk import MultiTopK as MultiTopK
@@ -164,6 +167,7 @@ __getattr__, __dir__ = lazy(
         "neural.abs_topk": ("AbsTopK",),
         "neural.adaptive_k": ("AdaptiveK",),
         "neural.aligned": ("FeatureAligned",),
+        "neural.amortised": ("AmortisedEncoder", "Amortiser"),
         "neural.archetypal": ("Archetypal",),
         "neural.batch_topk": ("BatchTopK",),
         "neural.downstream": ("LinearReadout", "TanhReadout"),
@@ -182,6 +186,7 @@ __getattr__, __dir__ = lazy(
         "neural.kron": ("KronSAE",),
         "neural.lista": ("LearnedISTA", "UnfoldedEncoder"),
         "neural.matryoshka": ("Matryoshka", "RandomPrefixes"),
+        "neural.mlp_sae": ("PerceptronSAE",),
         "neural.mp": ("MatchingPursuitSAE",),
         "neural.multi_layer": ("MultiLayer",),
         "neural.multi_topk": ("MultiTopK",),

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.aligned import FeatureAligned as FeatureAligned
     from sparsesim.solvers.neural.archetypal import Archetypal as Archetypal
     from sparsesim.solvers.neural.batch_topk import BatchTopK as BatchTopK
+    from sparsesim.solvers.neural.conditional_vae import ConditionalVAE as ConditionalVAE
     from sparsesim.solvers.neural.downstream import LinearReadout as LinearReadout
     from sparsesim.solvers.neural.downstream import TanhReadout as TanhReadout
     from sparsesim.solvers.neural.end_to_end import EndToEnd as EndToEnd
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.geometric_median import FromGeometricMedian as FromGeometricMedian
     from sparsesim.solvers.neural.gradient_topk import GradientTopK as GradientTopK
     from sparsesim.solvers.neural.group_bias import GroupBias as GroupBias
+    from sparsesim.solvers.neural.idvae import DoubleVAE as DoubleVAE
+    from sparsesim.solvers.neural.ivae import IdentifiableVAE as IdentifiableVAE
     from sparsesim.solvers.neural.jump_relu import JumpReLU as JumpReLU
     from sparsesim.solvers.neural.jump_relu_tanh import TanhJumpReLU as TanhJumpReLU
     from sparsesim.solvers.neural.k_sparse import KSparse as KSparse
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.kron import KronSAE as KronSAE
     from sparsesim.solvers.neural.matryoshka import Matryoshka as Matryoshka
     from sparsesim.solvers.neural.matryoshka import RandomPrefixes as RandomPrefixes
+    from sparsesim.solvers.neural.mlp_sae import PerceptronSAE as PerceptronSAE
     from sparsesim.solvers.neural.module import SparseModule as SparseModule
     from sparsesim.solvers.neural.module import Step as Step
     from sparsesim.solvers.neural.mp import MatchingPursuitSAE as MatchingPursuitSAE
@@ -75,6 +79,7 @@ __getattr__, __dir__ = lazy(
         "aligned": ("FeatureAligned",),
         "archetypal": ("Archetypal",),
         "batch_topk": ("BatchTopK",),
+        "conditional_vae": ("ConditionalVAE",),
         "downstream": ("LinearReadout", "TanhReadout"),
         "end_to_end": ("EndToEnd",),
         "ensemble": ("Bagging", "Boosting"),
@@ -84,12 +89,15 @@ __getattr__, __dir__ = lazy(
         "geometric_median": ("FromGeometricMedian",),
         "gradient_topk": ("GradientTopK",),
         "group_bias": ("GroupBias",),
+        "idvae": ("DoubleVAE",),
+        "ivae": ("IdentifiableVAE",),
         "jump_relu": ("JumpReLU",),
         "jump_relu_tanh": ("TanhJumpReLU",),
         "k_sparse": ("KSparse",),
         "known_layers": ("DirectReadout", "ReLULayer"),
         "kron": ("KronSAE",),
         "matryoshka": ("Matryoshka", "RandomPrefixes"),
+        "mlp_sae": ("PerceptronSAE",),
         "module": ("SparseModule", "Step"),
         "mp": ("MatchingPursuitSAE",),
         "multi_layer": ("MultiLayer",),

@@ -1,4 +1,4 @@
-"""``python -m studies list | names | run NAME | table NAME | status NAME``."""
+"""``python -m studies list | names | run NAME | table NAME | status NAME | retry NAME | fsck NAME``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sparsesim.study import Store, Study, StudyFailedError, progress, run, study_keys, table
+from sparsesim.study import Policy, Store, Study, StudyFailedError, grouped, progress, run, study_keys, table, upkeep
 from sparsesim.study.provenance import provenance
 from studies.tiers import Tier
 
@@ -36,7 +36,7 @@ def load(name: str, tier: Tier) -> Study:
 def computed_with(study: Study, store: Store) -> dict[str, object]:
     """Return what the rows of ``study`` were computed with; where they differ, every value that occurs."""
     keys = set(study_keys(study).values())
-    beside = [record.provenance for record in store.tail().new(last=True) if record.row and record.key in keys]
+    beside = [one.provenance for one in store.tail().new(last=True) if one.kind == "row" and one.key in keys]
     names = sorted(set(provenance()) - {"time"})
     facts = {name: ", ".join(sorted({str(one.get(name)) for one in beside})) for name in names}
     times = sorted(str(one["time"]) for one in beside)
@@ -53,50 +53,79 @@ def _write(name: str, study: Study, store: Store, tables: Path, tier: Tier) -> P
     return path
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit status is 1 if a cell failed."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m studies", description=__doc__)
-    parser.add_argument("command", choices=("list", "names", "run", "table", "status"))
+    commands = ("list", "names", "run", "table", "status", "retry", "fsck")
+    parser.add_argument("command", choices=commands)
     parser.add_argument("name", nargs="?", help="a study; 'list' names them")
     parser.add_argument("--tier", type=Tier, choices=list(Tier), default=Tier.SMOKE, metavar="smoke|laptop|paper")
     parser.add_argument("--store", type=Path, help="folder of the rows (default build/studies/NAME-TIER)")
     parser.add_argument(
         "--tables", type=Path, help="folder of the tables (default: committed tables for laptop, else the store)"
     )
-    parser.add_argument("--engine", default="local", help="inline, local or local:WORKERS")
-    options = parser.parse_args(arguments)
+    parser.add_argument(
+        "--engine", default="local", help="inline, local, local:WORKERS, dask:ADDRESS or slurm:FILE.toml"
+    )
+    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="after which a cell is killed and has failed")
+    parser.add_argument(
+        "--group", type=int, metavar="N", help="train up to N cells of equal shape together; their rows are others'"
+    )
+    parser.add_argument("--repair", action="store_true", help="of fsck: set aside what is torn, corrupt or contradicts")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status is 1 if a cell failed, or if fsck leaves something wrong."""
+    options = _parser().parse_args(arguments)
     if options.command == "names":
         print("\n".join(NAMES))
         return 0
     if options.command == "list" or options.name is None:
         print("\n".join(f"{name:<12}{load(name, options.tier).question}" for name in NAMES))
         return 0 if options.command == "list" else 2
+    store = Store(options.store or Path("build") / "studies" / f"{options.name}-{options.tier.value}")
+    if options.command in ("retry", "fsck"):
+        return _mended(store, options)
     study = load(options.name, options.tier)
-    root = options.store or Path("build") / "studies" / f"{options.name}-{options.tier.value}"
-    store = Store(root)
+    study = study if options.group is None else grouped(study, options.group)
     if options.command != "run":
         done = len(table(study, store))
-        print(f"{done} of {len(study.cells)} cells are done in {root}")
+        print(f"{done} of {len(study.cells)} cells are done in {store.path}")
         if options.command == "status":
+            print(upkeep.status(store) if (store.path / "segments").is_dir() else "there is no store yet")
             return 0
         if done < len(study.cells):  # a part must not take the place of the whole table
             print(f"no table is written before all are; python -m studies run {options.name}", file=sys.stderr)
             return 1
-    if options.command == "run":
-        try:
-            run(study, store, engine=options.engine, on_event=progress())
-        except StudyFailedError as error:
-            print(error, file=sys.stderr)
-            return 1
-        except KeyboardInterrupt:
-            done = len(table(study, store))
-            print(
-                f"\ninterrupted: {done} of {len(study.cells)} cells are kept; run it again to go on.", file=sys.stderr
-            )
-            return 130
-    tables = options.tables or (TABLES if options.tier is Tier.LAPTOP else root)
+    elif code := _run(study, store, options):
+        return code
+    tables = options.tables or (TABLES if options.tier is Tier.LAPTOP else store.path)
     print(f"table: {_write(options.name, study, store, tables, options.tier)}")
     return 0
+
+
+def _run(study: Study, store: Store, options: argparse.Namespace) -> int:
+    """Run the study and return 0, 1 if cells failed, or 130 if interrupted."""
+    try:
+        run(study, store, engine=options.engine, on_event=progress(), policy=Policy(timeout=options.timeout))
+    except StudyFailedError as error:
+        print(error, file=sys.stderr)
+        print("\n".join(f"failed: {dict(labels)}" for labels in error.failures), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        done = len(table(study, store))
+        print(f"\ninterrupted: {done} of {len(study.cells)} cells are kept; run it again to go on.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _mended(store: Store, options: argparse.Namespace) -> int:
+    if options.command == "retry":
+        print(f"{len(upkeep.retry(store))} cell(s) will run again")
+        return 0
+    health = upkeep.fsck(store, repair=options.repair)
+    print(health)
+    return 0 if health.sound else 1
 
 
 if __name__ == "__main__":

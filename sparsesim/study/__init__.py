@@ -25,10 +25,13 @@ if TYPE_CHECKING:
     from sparsesim.study.engine import Inline as Inline
     from sparsesim.study.engine import Local as Local
     from sparsesim.study.engine import make_engine as make_engine
+    from sparsesim.study.grouping import Grouped as Grouped
+    from sparsesim.study.grouping import grouped as grouped
     from sparsesim.study.interval import Interval as Interval
     from sparsesim.study.interval import mean_interval as mean_interval
     from sparsesim.study.interval import paired_interval as paired_interval
     from sparsesim.study.interval import seeds_needed as seeds_needed
+    from sparsesim.study.policy import Policy as Policy
     from sparsesim.study.power import detectable_difference as detectable_difference
     from sparsesim.study.power import holm as holm
     from sparsesim.study.power import paired_p_value as paired_p_value
@@ -40,6 +43,9 @@ if TYPE_CHECKING:
     from sparsesim.study.store import Store as Store
     from sparsesim.study.store import StoreConflictError as StoreConflictError
     from sparsesim.study.table import Table as Table
+    from sparsesim.study.upkeep import fsck as fsck
+    from sparsesim.study.upkeep import retry as retry
+    from sparsesim.study.upkeep import status as status
 
 __getattr__, __dir__ = lazy(
     "sparsesim.study",
@@ -56,11 +62,14 @@ __getattr__, __dir__ = lazy(
             "labels",
         ),
         "engine": ("Engine", "Inline", "Local", "make_engine"),
+        "grouping": ("Grouped", "grouped"),
         "interval": ("Interval", "mean_interval", "paired_interval", "seeds_needed"),
+        "policy": ("Policy",),
         "power": ("detectable_difference", "holm", "paired_p_value", "paired_power"),
         "provenance": ("code_digest",),
         "run": ("StudyFailedError", "progress", "study_keys"),
         "store": ("Store", "StoreConflictError"),
         "table": ("Table",),
+        "upkeep": ("fsck", "retry", "status"),
     },
 )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, final, runtime_checkable
 
@@ -18,14 +18,13 @@ from threadpoolctl import threadpool_limits
 from sparsesim._arrays import check_int
 
 _BLAS_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-_HEARTBEAT = 0.5  # seconds between two looks at the store while workers compute
-_PATIENCE = 3  # deaths of the pool without a finished chunk, before chunks are run one item at a time
+HEARTBEAT = 0.5  # seconds between two looks at the store while workers compute
 
 
 @final
 @dataclass(frozen=True)
 class Chunk:
-    """Items of work that go to a worker together."""
+    """Items of work that go to a worker together, and are worked on in their order."""
 
     items: tuple[Any, ...]
 
@@ -38,28 +37,38 @@ class ChunkDone:
     chunk: Chunk
 
 
-class WorkerDiedError(RuntimeError):
-    """Workers died on ``chunks`` of one item each whenever they were tried; all other chunks are done."""
+@final
+@dataclass(frozen=True)
+class ChunkLost:
+    """The worker of ``chunk`` has died amid it; what it stored before is stored. The engine does not try it again."""
 
-    def __init__(self, message: str, chunks: tuple[Chunk, ...]) -> None:
-        super().__init__(message)
-        self.chunks = chunks
+    chunk: Chunk
+    reason: str
 
 
 Work: TypeAlias = Callable[[Chunk], None]
+State: TypeAlias = ChunkDone | ChunkLost | None
 
 
 @runtime_checkable
 class Engine(Protocol):
-    """Runs work on chunks, each at least once; an exception of the work itself ends the run and is raised."""
+    """Runs work on chunks, each once; an exception of the work itself ends the run and is raised."""
 
     @property
     def workers(self) -> int:
         """Return how many chunks are worked on at once."""
         ...
 
-    def run(self, chunks: Iterable[Chunk], work: Work) -> Iterator[ChunkDone | None]:
-        """Yield a `ChunkDone` for each chunk, and None about twice a second while none finishes."""
+    @property
+    def chunk_seconds(self) -> float:
+        """Return how long a chunk should take, so that what the engine spends on one is little; 0 for single items."""
+        ...
+
+    def run(self, chunks: Iterable[Chunk], work: Work) -> Iterator[State]:
+        """Yield what became of each chunk, and None about twice a second while nothing is heard of any.
+
+        Chunks are taken from the iterator as workers become free.
+        """
         ...
 
 
@@ -72,7 +81,11 @@ class Inline:
     def workers(self) -> int:
         return 1
 
-    def run(self, chunks: Iterable[Chunk], work: Work) -> Iterator[ChunkDone | None]:
+    @property
+    def chunk_seconds(self) -> float:
+        return 0.0
+
+    def run(self, chunks: Iterable[Chunk], work: Work) -> Iterator[State]:
         with one_thread():  # around all of them: to enter it takes some milliseconds
             for chunk in chunks:
                 work(chunk)
@@ -84,8 +97,7 @@ class Inline:
 class Local:
     """Runs chunks in fresh processes on this machine, one thread each; survives workers that are killed.
 
-    When a worker dies the pool is rebuilt and what was in flight goes to the end of the queue. After three deaths
-    without a finished chunk the rest is run one item at a time, so that only the items that kill are missing.
+    Each worker is a pool of its own, so that a death costs the chunk that it was on and nobody else's.
 
     Parameters
     ----------
@@ -102,80 +114,83 @@ class Local:
     def workers(self) -> int:
         return self.processes or _cores()
 
-    def run(self, chunks: Iterable[Chunk], work: Work) -> Iterator[ChunkDone | None]:
-        """Yield a `ChunkDone` for each chunk, and None about twice a second while none finishes.
+    @property
+    def chunk_seconds(self) -> float:
+        return 5.0  # a chunk costs a millisecond, and a worker that is killed loses a cell
 
-        Raises
-        ------
-        TypeError
-            If the work or an item cannot be sent to another process; nothing has been run then.
-        WorkerDiedError
-            If some items killed their worker each time; all the others are done.
-        """
-        waiting = deque(chunks)
-        _check_portable(work, waiting)
-        deaths = 0
-        while waiting and deaths < _PATIENCE:
-            finished, cause = yield from _drain(waiting, work, self.workers, 2 * self.workers)
-            deaths = 0 if cause is None else 1 if finished else deaths + 1
-        yield from _one_by_one(waiting, work)
+    def run(self, chunks: Iterable[Chunk], work: Work) -> Iterator[State]:
+        """Yield what became of each chunk, and None about twice a second while nothing is heard of any."""
+        source, slots = iter(chunks), [_Slot() for _ in range(self.workers)]
+        idle, busy = list(slots), dict[Future[None], tuple[_Slot, Chunk]]()
+        try:
+            while True:
+                while idle and (chunk := next(source, None)) is not None:
+                    slot = idle.pop()
+                    busy[slot.submit(work, chunk)] = slot, chunk
+                if not busy:
+                    return
+                ready, _ = wait(busy, timeout=HEARTBEAT, return_when=FIRST_COMPLETED)
+                for future in ready:
+                    slot, chunk = busy.pop(future)
+                    idle.append(slot)
+                    yield slot.outcome(future, chunk)
+                if not ready:
+                    yield None
+        finally:
+            _end(slots)
 
 
-def _drain(
-    waiting: deque[Chunk], work: Work, workers: int, window: int
-) -> Generator[ChunkDone | None, None, tuple[int, BaseException | None]]:
-    """Run chunks, ``window`` in flight, until none waits or the pool breaks; return how many finished and why it broke.
+class _Slot:
+    """A place for one worker process, which is started when there is work, and again after a death."""
 
-    Chunks in flight at the break go to the end of the queue, behind those that are not suspected of having caused it.
+    def __init__(self) -> None:
+        self._pool: Any = None
+
+    def submit(self, work: Work, chunk: Chunk) -> Future[None]:
+        if self._pool is None:
+            from joblib.externals.loky import ProcessPoolExecutor  # here: reading a table does not import joblib
+
+            threads = dict.fromkeys((*_BLAS_THREADS, "NUMBA_NUM_THREADS"), "1")
+            self._pool = ProcessPoolExecutor(1, initializer=_begin, initargs=(os.getpid(),), env=threads)
+        try:
+            future: Future[None] = self._pool.submit(one_threaded, work, chunk)
+        except BrokenExecutor as error:  # it died while it had nothing to do
+            future = Future()
+            future.set_exception(error)
+        return future
+
+    def outcome(self, future: Future[None], chunk: Chunk) -> ChunkDone | ChunkLost:
+        try:
+            future.result()
+        except BrokenExecutor as error:
+            self.end()
+            return ChunkLost(chunk, str(error))
+        return ChunkDone(chunk)
+
+    def end(self) -> None:
+        """Kill the worker, if there is one: rows are with the operating system once appended."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=True, kill_workers=True)
+
+
+def _end(slots: Iterable[_Slot]) -> None:
+    """Kill all workers at once; a second Ctrl-C meanwhile leaves them to end by themselves, as `_begin` has it."""
+    threads = [threading.Thread(target=slot.end, daemon=True) for slot in slots]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def check_portable(work: Work, items: Iterable[Any]) -> None:
+    """Check that ``work`` and ``items`` can be sent to another process.
+
+    Raises
+    ------
+    TypeError
+        If one of them cannot.
     """
-    from joblib.externals.loky import ProcessPoolExecutor  # here, so that reading a table does not import joblib
-
-    threads = dict.fromkeys((*_BLAS_THREADS, "NUMBA_NUM_THREADS"), "1")
-    pool = ProcessPoolExecutor(workers, initializer=_end_with_driver, initargs=(os.getpid(),), env=threads)
-    pending: dict[Future[None], Chunk] = {}
-    finished, graceful = 0, False
-    try:
-        while waiting or pending:
-            while waiting and len(pending) < window:
-                pending[pool.submit(_one_threaded, work, waiting[0])] = waiting[0]
-                waiting.popleft()
-            ready, _ = wait(pending, timeout=_HEARTBEAT, return_when=FIRST_COMPLETED)
-            for future in sorted(ready, key=lambda one: one.exception() is not None):
-                future.result()
-                finished += 1
-                yield ChunkDone(pending.pop(future))
-            if not ready:
-                yield None
-        graceful = True
-        return finished, None
-    except BrokenExecutor as error:
-        waiting.extend(pending.values())
-        return finished, error
-    finally:
-        pool.shutdown(wait=True, kill_workers=not graceful)
-
-
-def _one_by_one(waiting: Iterable[Chunk], work: Work) -> Iterator[ChunkDone | None]:
-    """Run each item alone, so that a death has one culprit, which is not tried again."""
-    queue = deque(Chunk((item,)) for chunk in waiting for item in chunk.items)
-    lost: list[Chunk] = []
-    cause: BaseException | None = None
-    while queue:
-        left = len(queue)
-        finished, broken = yield from _drain(queue, work, workers=1, window=1)
-        if broken is not None and len(queue) == left - finished:  # else it died idle, and nothing was in flight
-            cause = broken
-            lost.append(queue.pop())
-    if lost:
-        names = "\n".join(f"  {chunk.items[0]!r:.400}" for chunk in lost[:10])
-        raise WorkerDiedError(
-            f"a worker died each time on {len(lost)} item(s); all others are done. They crash Python or exceed "
-            f"the memory; run one with engine='inline' to see. The pool said: {cause}\nThe first of them:\n{names}",
-            tuple(lost),
-        )
-
-
-def _check_portable(work: Work, chunks: Iterable[Chunk]) -> None:
     from joblib.externals.loky.backend.reduction import dumps
 
     try:
@@ -184,29 +199,32 @@ def _check_portable(work: Work, chunks: Iterable[Chunk]) -> None:
         raise TypeError(
             f"the metrics cannot be sent to another process ({error}); define them at module level."
         ) from error
-    for chunk in chunks:
-        for item in chunk.items:
-            try:
-                dumps(item)
-            except Exception as error:
-                raise TypeError(
-                    f"{item!r:.400} cannot be sent to another process ({error}). Build cells of frozen dataclasses, "
-                    "tuples, numbers and strings, or use engine='inline'."
-                ) from error
+    for item in items:
+        try:
+            dumps(item)
+        except Exception as error:
+            raise TypeError(
+                f"{item!r:.400} cannot be sent to another process ({error}). Build cells of frozen dataclasses, "
+                "tuples, numbers and strings, or use engine='inline'."
+            ) from error
 
 
-def _one_threaded(work: Work, chunk: Chunk) -> None:
+def one_threaded(work: Work, chunk: Chunk) -> None:
+    """Work on ``chunk`` with one thread."""
     with one_thread():
         work(chunk)
 
 
-def _end_with_driver(driver: int) -> None:
-    """Start a thread that ends this worker when its driver is gone: a killed driver must not leave workers behind."""
+def _begin(driver: int) -> None:
+    """Leave Ctrl-C to the driver, and end this worker when that is gone: it must not leave workers behind."""
 
     def watch() -> None:
         while os.getppid() == driver:
-            time.sleep(_HEARTBEAT)
+            time.sleep(HEARTBEAT)
         os._exit(1)
+
+    with suppress(ValueError):  # only the main thread may say so
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     if os.name == "posix":  # elsewhere a process keeps the number of a dead parent
         threading.Thread(target=watch, daemon=True).start()
@@ -259,20 +277,29 @@ def one_thread() -> Iterator[None]:
 
 
 def make_engine(flag: str, workers: int | None = None) -> Engine:
-    """Return the engine that ``flag`` names: ``"inline"``, ``"local"`` or ``"local:4"`` (four workers).
+    """Return the engine that ``flag`` names.
+
+    ``"inline"``, ``"local"`` or ``"local:4"`` (four workers), ``"dask:tcp://host:8786"`` (a running scheduler), or
+    ``"slurm:cluster.toml"`` (see `Slurm`).
 
     Raises
     ------
     ValueError
         For another flag, or two different numbers of workers.
     """
-    name, colon, count = flag.partition(":")
+    name, colon, rest = flag.partition(":")
     if name == "inline" and not colon and workers in (None, 1):
         return Inline()
-    if name == "local" and (not colon or (count.isascii() and count.isdigit())):
-        if colon and workers not in (None, int(count)):
+    if name == "local" and (not colon or (rest.isascii() and rest.isdigit())):
+        if colon and workers not in (None, int(rest)):
             raise ValueError(f"engine={flag!r} and workers={workers} contradict each other; give one of them.")
-        return Local(int(count) if colon else workers)
+        return Local(int(rest) if colon else workers)
+    if name in ("dask", "slurm") and rest and workers is None:
+        from sparsesim.study.cluster import Dask, Slurm
+
+        engine: Engine = Dask(rest) if name == "dask" else Slurm.read(rest)
+        return engine
     raise ValueError(
-        f"engine must be 'inline' (one worker), 'local' or 'local:<workers>'; got {flag!r} with workers={workers}."
+        f"engine must be 'inline' (one worker), 'local', 'local:<workers>', 'dask:<address of a scheduler>' or "
+        f"'slurm:<file.toml>' (their workers are not counted here); got {flag!r} with workers={workers}."
     )

@@ -18,7 +18,15 @@ from typing import Any
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 # What decides a number. The store, the engines and the report do not, so that they may change without recomputing.
-_DECISIVE = ("_*.py", "generators/**/*.py", "kernels/**/*.py", "solvers/**/*.py", "metrics/**/*.py", "study/cell.py")
+_DECISIVE = (
+    "_*.py",
+    "generators/**/*.py",
+    "kernels/**/*.py",
+    "solvers/**/*.py",
+    "metrics/**/*.py",
+    "study/cell.py",
+    "study/grouping.py",
+)
 
 
 def provenance() -> dict[str, Any]:

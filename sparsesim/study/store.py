@@ -50,9 +50,11 @@ class Tail:
                     if not (last or line.endswith(b"\n")):
                         break
                     record = recorded(line.rstrip(b"\n"), path.name, start) if line.strip(b" \n") else None
+                    start += len(line)
                     if record is None and line.strip(b" \n"):  # a line of spaces is one that was set aside
                         self.damaged[path.name] = self.damaged.get(path.name, 0) + 1
-                    start += len(line)
+                        if not line.endswith(b"\n"):
+                            break  # its writer may live and complete it: it is read again
                     self.offsets[path.name] = start
                     if record is not None:
                         yield record
@@ -265,6 +267,10 @@ class Store:
     def _records(self) -> Iterator[Record]:
         tail = self.tail()
         yield from tail.new(last=True)
+        self.warn(tail)
+
+    def warn(self, tail: Tail) -> None:
+        """Warn of the lines that ``tail`` skipped."""
         for segment, count in tail.damaged.items():
             warnings.warn(
                 f"{count} torn or corrupt line(s) skipped in {tail.directory / segment}; they count as not done.",

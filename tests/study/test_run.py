@@ -28,7 +28,9 @@ from sparsesim.study import (
     table,
 )
 from sparsesim.study.engine import Chunk, one_thread
-from sparsesim.study.run import CellsDone, CodeChangedError, Failed, Finished, Started
+from sparsesim.study.policy import Policy
+from sparsesim.study.run import CellsDone, Failed, Finished, Started
+from sparsesim.study.work import CodeChangedError
 from tests.study import toy_cells as toy
 
 PAIR = Local(2)
@@ -175,7 +177,7 @@ def test_a_worker_killed_once_does_not_stop_the_study(tmp_path):
 def test_a_poison_cell_is_named_and_all_others_finish(tmp_path):
     study = toy.extended(12, poison=toy.KillsWorker())
     with pytest.raises(StudyFailedError, match=r"1 of 13 cells .* failed") as caught:
-        run(study, tmp_path, engine=PAIR, chunk_size=4)
+        run(study, tmp_path, engine=PAIR, policy=Policy(chunk_size=4))
     (label,) = caught.value.failures
     assert dict(label)["kind"] == "poison" and "'kind': 'poison'" in str(caught.value)
     assert caught.value.failures[label].exc_type == "WorkerDiedError"
@@ -225,7 +227,7 @@ def test_ctrl_c_keeps_what_is_done_leaves_no_workers_and_is_resumable(tmp_path, 
 def test_cells_are_counted_one_by_one_and_only_upwards(tmp_path, engine):
     events = []
     run(toy.draws(3), tmp_path, engine="inline")
-    run(toy.draws(12, pause=0.0), tmp_path, engine=engine, on_event=events.append, chunk_size=6)
+    run(toy.draws(12, pause=0.0), tmp_path, engine=engine, on_event=events.append, policy=Policy(chunk_size=6))
     assert events[0] == Started("toy", 12, 3)
     counts = [event.done for event in events if isinstance(event, CellsDone)]
     assert counts == sorted(set(counts)) and counts[-1] == 12
@@ -234,7 +236,7 @@ def test_cells_are_counted_one_by_one_and_only_upwards(tmp_path, engine):
 
 def test_progress_inside_a_long_chunk_is_seen(tmp_path):
     events = []
-    run(toy.draws(8, pause=0.4), tmp_path, engine=Local(1), on_event=events.append, chunk_size=8)
+    run(toy.draws(8, pause=0.4), tmp_path, engine=Local(1), on_event=events.append, policy=Policy(chunk_size=8))
     counts = [event.done for event in events if isinstance(event, CellsDone)]
     assert len(counts) > 2  # one chunk of 3.2 s, looked at every half second
 
@@ -313,9 +315,11 @@ def test_a_flag_names_an_engine(flag, workers, engine):
     assert make_engine(flag, workers) == engine
 
 
-@pytest.mark.parametrize("flag", ["", "loca", "local:x", "local:", "local:-1", "inline:2", "local:²", "dask"])
+@pytest.mark.parametrize(
+    "flag", ["", "loca", "local:x", "local:", "local:-1", "inline:2", "local:²", "dask", "dask:", "slurm"]
+)
 def test_an_unknown_flag_lists_the_known_ones(flag):
-    with pytest.raises(ValueError, match=r"'inline' .* 'local' or 'local:<workers>'"):
+    with pytest.raises(ValueError, match=r"'inline' .* 'local', 'local:<workers>', 'dask:.*' or 'slurm:"):
         make_engine(flag)
 
 
@@ -329,7 +333,7 @@ def test_contradicting_or_impossible_numbers_of_workers_are_refused():
 
 def test_a_chunk_size_below_one_is_refused(tmp_path):
     with pytest.raises(ValueError, match="chunk_size"):
-        run(toy.draws(2), tmp_path, engine="inline", chunk_size=0)
+        run(toy.draws(2), tmp_path, engine="inline", policy=Policy(chunk_size=0))
 
 
 def test_two_drivers_on_one_store_agree(tmp_path):
@@ -342,8 +346,8 @@ def test_two_drivers_on_one_store_agree(tmp_path):
 
 
 def test_code_edited_while_a_study_runs_ends_it_before_a_row_is_misfiled(tmp_path, monkeypatch):
-    digests = iter(["the key's", "the key's", "another"])
-    monkeypatch.setattr(sys.modules["sparsesim.study.run"], "code_digest", lambda: next(digests))
+    for module, digest in {"run": "the key's", "crew": "the key's", "work": "another"}.items():
+        monkeypatch.setattr(sys.modules[f"sparsesim.study.{module}"], "code_digest", lambda digest=digest: digest)
     with pytest.raises(CodeChangedError, match="edited"):
         run(toy.draws(1), tmp_path, engine="inline")
     assert Store(tmp_path).keys() == set()

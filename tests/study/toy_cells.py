@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import time
@@ -69,10 +70,33 @@ class KillsWorker:
     marker: str = ""
 
     def evaluate(self) -> np.ndarray:
+        note("kills")
         if not self.marker or not Path(self.marker).exists():
             if self.marker:
                 Path(self.marker).touch()
             os.kill(os.getpid(), signal.SIGKILL)
+        return np.eye(2)
+
+
+@dataclass(frozen=True)
+class Napping:
+    """Sleeps, after noting the process that it does so in: a target for those who kill workers."""
+
+    seed: int
+    pause: float
+
+    def evaluate(self) -> np.ndarray:
+        note(f"{os.getpid()} {self.seed}")
+        time.sleep(self.pause)
+        return stream(self.seed, Role.TRUTH).standard_normal((3, 3))
+
+
+@dataclass(frozen=True)
+class Hangs:
+    """Never comes back from C, and holds the interpreter's lock meanwhile."""
+
+    def evaluate(self) -> np.ndarray:
+        re.match(r"(a+)+$", "a" * 60 + "b")
         return np.eye(2)
 
 
@@ -130,6 +154,13 @@ def draws(count: int, pause: float = 0.0, backwards: bool = False) -> Study:
     order = range(count - 1, -1, -1) if backwards else range(count)
     cells = {labels(kind=f"k{seed % 2}", seed=seed): Draw(seed, pause=pause) for seed in order}
     return Study("toy", "What do random matrices do?", cells, (total, largest))
+
+
+def naps(count: int, pause: float) -> Study:
+    """Return the study of ``count`` `Napping` cells."""
+    from sparsesim.study import Study, labels
+
+    return Study("toy", "Who sleeps?", {labels(seed=seed): Napping(seed, pause) for seed in range(count)}, (total,))
 
 
 def extended(count: int, **cells: object) -> Study:

@@ -28,6 +28,7 @@ from sparsesim.solvers.neural.abs_topk import AbsTopK
 from sparsesim.solvers.neural.adaptive_k import AdaptiveK
 from sparsesim.solvers.neural.aligned import FeatureAligned
 from sparsesim.solvers.neural.archetypal import Archetypal
+from sparsesim.solvers.neural.ard import ARDVAE
 from sparsesim.solvers.neural.batch_topk import BatchTopK
 from sparsesim.solvers.neural.conditional_vae import ConditionalVAE
 from sparsesim.solvers.neural.end_to_end import EndToEnd
@@ -39,7 +40,9 @@ from sparsesim.solvers.neural.geometric_median import FromGeometricMedian
 from sparsesim.solvers.neural.gradient_topk import GradientTopK
 from sparsesim.solvers.neural.group_bias import GroupBias
 from sparsesim.solvers.neural.idvae import DoubleVAE
+from sparsesim.solvers.neural.inverse_lipschitz import InverseLipschitz
 from sparsesim.solvers.neural.ivae import IdentifiableVAE
+from sparsesim.solvers.neural.iwae import ImportanceWeightedVAE
 from sparsesim.solvers.neural.jump_relu import JumpReLU
 from sparsesim.solvers.neural.jump_relu_tanh import TanhJumpReLU
 from sparsesim.solvers.neural.k_sparse import KSparse
@@ -57,6 +60,7 @@ from sparsesim.solvers.neural.p_annealing import PAnnealing
 from sparsesim.solvers.neural.poly import PolynomialSAE
 from sparsesim.solvers.neural.proximal_sae import L1, ProximalSAE
 from sparsesim.solvers.neural.qlae import QuantisedLatent
+from sparsesim.solvers.neural.rae import RegularisedAutoencoder
 from sparsesim.solvers.neural.relu_l1 import ReLUL1
 from sparsesim.solvers.neural.resampling import Resampling
 from sparsesim.solvers.neural.spade import SpaDE
@@ -66,10 +70,15 @@ from sparsesim.solvers.neural.top_afa import TopAFA
 from sparsesim.solvers.neural.topk import TopK
 from sparsesim.solvers.neural.train import Training
 from sparsesim.solvers.neural.transcoder import Transcoder
+from sparsesim.solvers.neural.two_level import TwoLevelVAE
+from sparsesim.solvers.neural.unscented import UnscentedAutoencoder
 from sparsesim.solvers.neural.vae import GaussianVAE
+from sparsesim.solvers.neural.vae_capacity import CapacityVAE
+from sparsesim.solvers.neural.vae_info import InfoVAE
 from sparsesim.solvers.neural.vaease import VAEase
 from sparsesim.solvers.neural.variational_topk import VariationalTopK
 from sparsesim.solvers.neural.vq import VectorQuantised
+from sparsesim.solvers.neural.wasserstein import WassersteinAutoencoder
 from sparsesim.solvers.neural.weighted_relu_l1 import WeightedReLUL1
 from sparsesim.solvers.online import OnlineDictionaryLearning
 from sparsesim.solvers.pursuit import MatchingPursuit, OrthogonalMatchingPursuit
@@ -143,6 +152,16 @@ SOLVERS: list[Solver] = [
     OutputGroups(GaussianVAE(12, training=BRIEF), groups=((0, 1, 2), (3, 4, 5, 6, 7))),
     MultiLayer(TopK(12, 3, training=BRIEF)),
     VAEase(12, hidden=16, training=SHORT),
+    CapacityVAE(12, weight=10.0, training=BRIEF),
+    InfoVAE(12, training=BRIEF),
+    WassersteinAutoencoder(12, training=BRIEF),
+    ImportanceWeightedVAE(12, samples=3, training=BRIEF),
+    RegularisedAutoencoder(12, training=BRIEF),
+    ARDVAE(12, refresh=10, training=BRIEF),
+    UnscentedAutoencoder(12, training=BRIEF),
+    UnscentedAutoencoder(4, points=None, full=True, decoder_hidden=6, activation="tanh", training=BRIEF),
+    TwoLevelVAE(12, upper_width=5, training=BRIEF),
+    InverseLipschitz(GaussianVAE(6, training=BRIEF)),
     IdentifiableVAE(12, training=SHORT),
     DoubleVAE(12, training=SHORT),
     ConditionalVAE(12, training=SHORT),

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.adaptive_k import AdaptiveK as AdaptiveK
     from sparsesim.solvers.neural.aligned import FeatureAligned as FeatureAligned
     from sparsesim.solvers.neural.archetypal import Archetypal as Archetypal
+    from sparsesim.solvers.neural.ard import ARDVAE as ARDVAE
+    from sparsesim.solvers.neural.ard import relevance as relevance
+    from sparsesim.solvers.neural.ard import relevant as relevant
     from sparsesim.solvers.neural.batch_topk import BatchTopK as BatchTopK
     from sparsesim.solvers.neural.conditional_vae import ConditionalVAE as ConditionalVAE
     from sparsesim.solvers.neural.downstream import LinearReadout as LinearReadout
@@ -25,7 +28,10 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.gradient_topk import GradientTopK as GradientTopK
     from sparsesim.solvers.neural.group_bias import GroupBias as GroupBias
     from sparsesim.solvers.neural.idvae import DoubleVAE as DoubleVAE
+    from sparsesim.solvers.neural.inverse_lipschitz import InverseLipschitz as InverseLipschitz
     from sparsesim.solvers.neural.ivae import IdentifiableVAE as IdentifiableVAE
+    from sparsesim.solvers.neural.iwae import ImportanceWeightedVAE as ImportanceWeightedVAE
+    from sparsesim.solvers.neural.iwae import importance_bound as importance_bound
     from sparsesim.solvers.neural.jump_relu import JumpReLU as JumpReLU
     from sparsesim.solvers.neural.jump_relu_tanh import TanhJumpReLU as TanhJumpReLU
     from sparsesim.solvers.neural.k_sparse import KSparse as KSparse
@@ -50,6 +56,7 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.proximal_sae import AtMost as AtMost
     from sparsesim.solvers.neural.proximal_sae import ProximalSAE as ProximalSAE
     from sparsesim.solvers.neural.qlae import QuantisedLatent as QuantisedLatent
+    from sparsesim.solvers.neural.rae import RegularisedAutoencoder as RegularisedAutoencoder
     from sparsesim.solvers.neural.relu_l1 import ReLUL1 as ReLUL1
     from sparsesim.solvers.neural.resampling import Resampling as Resampling
     from sparsesim.solvers.neural.solver import NeuralEncoder as NeuralEncoder
@@ -62,13 +69,18 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.topk import TopK as TopK
     from sparsesim.solvers.neural.train import Training as Training
     from sparsesim.solvers.neural.transcoder import Transcoder as Transcoder
+    from sparsesim.solvers.neural.two_level import TwoLevelVAE as TwoLevelVAE
+    from sparsesim.solvers.neural.unscented import UnscentedAutoencoder as UnscentedAutoencoder
     from sparsesim.solvers.neural.vae import GaussianVAE as GaussianVAE
+    from sparsesim.solvers.neural.vae_capacity import CapacityVAE as CapacityVAE
+    from sparsesim.solvers.neural.vae_info import InfoVAE as InfoVAE
     from sparsesim.solvers.neural.vaease import VAEase as VAEase
     from sparsesim.solvers.neural.vaease import active_dimensions as active_dimensions
     from sparsesim.solvers.neural.vaease import posterior_variances as posterior_variances
     from sparsesim.solvers.neural.variational_topk import VariationalTopK as VariationalTopK
     from sparsesim.solvers.neural.vq import VectorQuantised as VectorQuantised
     from sparsesim.solvers.neural.vq import perplexity as perplexity
+    from sparsesim.solvers.neural.wasserstein import WassersteinAutoencoder as WassersteinAutoencoder
     from sparsesim.solvers.neural.weighted_relu_l1 import WeightedReLUL1 as WeightedReLUL1
 
 __getattr__, __dir__ = lazy(
@@ -78,6 +90,7 @@ __getattr__, __dir__ = lazy(
         "adaptive_k": ("AdaptiveK",),
         "aligned": ("FeatureAligned",),
         "archetypal": ("Archetypal",),
+        "ard": ("ARDVAE", "relevance", "relevant"),
         "batch_topk": ("BatchTopK",),
         "conditional_vae": ("ConditionalVAE",),
         "downstream": ("LinearReadout", "TanhReadout"),
@@ -90,7 +103,9 @@ __getattr__, __dir__ = lazy(
         "gradient_topk": ("GradientTopK",),
         "group_bias": ("GroupBias",),
         "idvae": ("DoubleVAE",),
+        "inverse_lipschitz": ("InverseLipschitz",),
         "ivae": ("IdentifiableVAE",),
+        "iwae": ("ImportanceWeightedVAE", "importance_bound"),
         "jump_relu": ("JumpReLU",),
         "jump_relu_tanh": ("TanhJumpReLU",),
         "k_sparse": ("KSparse",),
@@ -109,6 +124,7 @@ __getattr__, __dir__ = lazy(
         "poly": ("PolynomialSAE",),
         "proximal_sae": ("AtMost", "L0", "L1", "ProximalSAE"),
         "qlae": ("QuantisedLatent",),
+        "rae": ("RegularisedAutoencoder",),
         "relu_l1": ("ReLUL1",),
         "resampling": ("Resampling",),
         "solver": ("NeuralEncoder", "NeuralSolver", "fit_together"),
@@ -119,10 +135,15 @@ __getattr__, __dir__ = lazy(
         "topk": ("TopK",),
         "train": ("Training",),
         "transcoder": ("Transcoder",),
+        "two_level": ("TwoLevelVAE",),
+        "unscented": ("UnscentedAutoencoder",),
         "vae": ("GaussianVAE",),
+        "vae_capacity": ("CapacityVAE",),
+        "vae_info": ("InfoVAE",),
         "vaease": ("VAEase", "active_dimensions", "posterior_variances"),
         "variational_topk": ("VariationalTopK",),
         "vq": ("VectorQuantised", "perplexity"),
+        "wasserstein": ("WassersteinAutoencoder",),
         "weighted_relu_l1": ("WeightedReLUL1",),
     },
 )

@@ -66,6 +66,9 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.amortised import AmortisedEncoder as AmortisedEncoder
     from sparsesim.solvers.neural.amortised import Amortiser as Amortiser
     from sparsesim.solvers.neural.archetypal import Archetypal as Archetypal
+    from sparsesim.solvers.neural.ard import ARDVAE as ARDVAE
+    from sparsesim.solvers.neural.ard import relevance as relevance
+    from sparsesim.solvers.neural.ard import relevant as relevant
     from sparsesim.solvers.neural.batch_topk import BatchTopK as BatchTopK
     from sparsesim.solvers.neural.downstream import LinearReadout as LinearReadout
     from sparsesim.solvers.neural.downstream import TanhReadout as TanhReadout
@@ -78,6 +81,9 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.geometric_median import FromGeometricMedian as FromGeometricMedian
     from sparsesim.solvers.neural.gradient_topk import GradientTopK as GradientTopK
     from sparsesim.solvers.neural.group_bias import GroupBias as GroupBias
+    from sparsesim.solvers.neural.inverse_lipschitz import InverseLipschitz as InverseLipschitz
+    from sparsesim.solvers.neural.iwae import ImportanceWeightedVAE as ImportanceWeightedVAE
+    from sparsesim.solvers.neural.iwae import importance_bound as importance_bound
     from sparsesim.solvers.neural.jump_relu import JumpReLU as JumpReLU
     from sparsesim.solvers.neural.jump_relu_tanh import TanhJumpReLU as TanhJumpReLU
     from sparsesim.solvers.neural.k_sparse import KSparse as KSparse
@@ -99,6 +105,7 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.poly import PolynomialSAE as PolynomialSAE
     from sparsesim.solvers.neural.proximal_sae import ProximalSAE as ProximalSAE
     from sparsesim.solvers.neural.qlae import QuantisedLatent as QuantisedLatent
+    from sparsesim.solvers.neural.rae import RegularisedAutoencoder as RegularisedAutoencoder
     from sparsesim.solvers.neural.relu_l1 import ReLUL1 as ReLUL1
     from sparsesim.solvers.neural.resampling import Resampling as Resampling
     from sparsesim.solvers.neural.spade import SpaDE as SpaDE
@@ -108,13 +115,18 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.topk import TopK as TopK
     from sparsesim.solvers.neural.train import Training as Training
     from sparsesim.solvers.neural.transcoder import Transcoder as Transcoder
+    from sparsesim.solvers.neural.two_level import TwoLevelVAE as TwoLevelVAE
+    from sparsesim.solvers.neural.unscented import UnscentedAutoencoder as UnscentedAutoencoder
     from sparsesim.solvers.neural.vae import GaussianVAE as GaussianVAE
+    from sparsesim.solvers.neural.vae_capacity import CapacityVAE as CapacityVAE
+    from sparsesim.solvers.neural.vae_info import InfoVAE as InfoVAE
     from sparsesim.solvers.neural.vaease import VAEase as VAEase
     from sparsesim.solvers.neural.vaease import active_dimensions as active_dimensions
     from sparsesim.solvers.neural.vaease import posterior_variances as posterior_variances
     from sparsesim.solvers.neural.variational_topk import VariationalTopK as VariationalTopK
     from sparsesim.solvers.neural.vq import VectorQuantised as VectorQuantised
     from sparsesim.solvers.neural.vq import perplexity as perplexity
+    from sparsesim.solvers.neural.wasserstein import WassersteinAutoencoder as WassersteinAutoencoder
     from sparsesim.solvers.neural.weighted_relu_l1 import WeightedReLUL1 as WeightedReLUL1
     from sparsesim.solvers.online import OnlineDictionaryLearning as OnlineDictionaryLearning
     from sparsesim.solvers.posterior import PosteriorCodes as PosteriorCodes
@@ -169,6 +181,7 @@ __getattr__, __dir__ = lazy(
         "neural.aligned": ("FeatureAligned",),
         "neural.amortised": ("AmortisedEncoder", "Amortiser"),
         "neural.archetypal": ("Archetypal",),
+        "neural.ard": ("ARDVAE", "relevance", "relevant"),
         "neural.batch_topk": ("BatchTopK",),
         "neural.downstream": ("LinearReadout", "TanhReadout"),
         "neural.end_to_end": ("EndToEnd",),
@@ -179,6 +192,8 @@ __getattr__, __dir__ = lazy(
         "neural.geometric_median": ("FromGeometricMedian",),
         "neural.gradient_topk": ("GradientTopK",),
         "neural.group_bias": ("GroupBias",),
+        "neural.inverse_lipschitz": ("InverseLipschitz",),
+        "neural.iwae": ("ImportanceWeightedVAE", "importance_bound"),
         "neural.jump_relu": ("JumpReLU",),
         "neural.jump_relu_tanh": ("TanhJumpReLU",),
         "neural.k_sparse": ("KSparse",),
@@ -197,6 +212,7 @@ __getattr__, __dir__ = lazy(
         "neural.poly": ("PolynomialSAE",),
         "neural.proximal_sae": ("ProximalSAE",),
         "neural.qlae": ("QuantisedLatent",),
+        "neural.rae": ("RegularisedAutoencoder",),
         "neural.relu_l1": ("ReLUL1",),
         "neural.resampling": ("Resampling",),
         "neural.spade": ("SpaDE",),
@@ -206,10 +222,15 @@ __getattr__, __dir__ = lazy(
         "neural.topk": ("TopK",),
         "neural.train": ("Training",),
         "neural.transcoder": ("Transcoder",),
+        "neural.two_level": ("TwoLevelVAE",),
+        "neural.unscented": ("UnscentedAutoencoder",),
         "neural.vae": ("GaussianVAE",),
+        "neural.vae_capacity": ("CapacityVAE",),
+        "neural.vae_info": ("InfoVAE",),
         "neural.vaease": ("VAEase", "active_dimensions", "posterior_variances"),
         "neural.variational_topk": ("VariationalTopK",),
         "neural.vq": ("VectorQuantised", "perplexity"),
+        "neural.wasserstein": ("WassersteinAutoencoder",),
         "neural.weighted_relu_l1": ("WeightedReLUL1",),
         "online": ("OnlineDictionaryLearning",),
         "posterior": ("PosteriorCodes", "PosteriorMean"),

@@ -118,6 +118,14 @@ class VariationalModule(SparseModule):
         """Return the derivative of `decode` at each row of codes, ``(..., B, p, d)``."""
         return self.lift.jacobian(codes) @ self.decoder.unsqueeze(-3)
 
+    def steepness(self, codes: Tensor) -> Tensor:
+        """Return the squared Frobenius norm of the Jacobian, mean over the rows of codes: ``()`` or ``(E,)``."""
+        return self.jacobian(codes).square().sum((-2, -1)).mean(-1)
+
+    def decoder_weights(self) -> list[nn.Parameter]:
+        """Return the weights of the layers of the decoder, without biases, each ``(..., a, b)``."""
+        return [*self.lift.weights, self.decoder]
+
     def surprise(self, x: Tensor, reconstruction: Tensor) -> Tensor:
         """Return -ln N(x; reconstruction, sigma^2 I) in nats, summed over d, mean over B: ``()`` or ``(E,)``."""
         constant = x.shape[-1] * (self.log_noise + math.log(2 * math.pi))

@@ -140,13 +140,13 @@ def _threads_for(products: int) -> Iterator[None]:
     every operation waits for a thread that is not running.
     """
     before = torch.get_num_threads()
-    if products < SMALL:
-        torch.set_num_threads(1)
-    try:
-        with kernel_threads(torch.get_num_threads()):
+    count = 1 if products < SMALL else before
+    with kernel_threads(count):  # first: numba starts its threads here, which sets the number of torch's too
+        torch.set_num_threads(count)
+        try:
             yield
-    finally:
-        torch.set_num_threads(before)
+        finally:
+            torch.set_num_threads(before)
 
 
 def check_neural(solver: NeuralSolver) -> None:

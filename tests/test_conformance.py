@@ -62,6 +62,7 @@ from sparsesim.solvers.neural.proximal_sae import L1, ProximalSAE
 from sparsesim.solvers.neural.qlae import QuantisedLatent
 from sparsesim.solvers.neural.rae import RegularisedAutoencoder
 from sparsesim.solvers.neural.relu_l1 import ReLUL1
+from sparsesim.solvers.neural.relu_output import ReLUOutput
 from sparsesim.solvers.neural.resampling import Resampling
 from sparsesim.solvers.neural.spade import SpaDE
 from sparsesim.solvers.neural.tied_relu_l1 import TiedReLUL1
@@ -152,6 +153,7 @@ SOLVERS: list[Solver] = [
     OutputGroups(GaussianVAE(12, training=BRIEF), groups=((0, 1, 2), (3, 4, 5, 6, 7))),
     MultiLayer(TopK(12, 3, training=BRIEF)),
     VAEase(12, hidden=16, training=SHORT),
+    ReLUOutput(12, training=dataclasses.replace(SHORT, normalise=False)),
     CapacityVAE(12, weight=10.0, training=BRIEF),
     InfoVAE(12, training=BRIEF),
     WassersteinAutoencoder(12, training=BRIEF),

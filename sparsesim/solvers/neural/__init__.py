@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.qlae import QuantisedLatent as QuantisedLatent
     from sparsesim.solvers.neural.rae import RegularisedAutoencoder as RegularisedAutoencoder
     from sparsesim.solvers.neural.relu_l1 import ReLUL1 as ReLUL1
+    from sparsesim.solvers.neural.relu_output import ReLUOutput as ReLUOutput
     from sparsesim.solvers.neural.resampling import Resampling as Resampling
     from sparsesim.solvers.neural.solver import NeuralEncoder as NeuralEncoder
     from sparsesim.solvers.neural.solver import NeuralSolver as NeuralSolver
@@ -126,6 +127,7 @@ __getattr__, __dir__ = lazy(
         "qlae": ("QuantisedLatent",),
         "rae": ("RegularisedAutoencoder",),
         "relu_l1": ("ReLUL1",),
+        "relu_output": ("ReLUOutput",),
         "resampling": ("Resampling",),
         "solver": ("NeuralEncoder", "NeuralSolver", "fit_together"),
         "spade": ("SpaDE",),

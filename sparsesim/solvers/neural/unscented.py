@@ -117,7 +117,8 @@ class UnscentedAutoencoder(VariationalSolver):
     sigma points mu, mu +- sqrt(p + 1e-3) L_i, by their weights; None decodes them all and takes the weighted average.
     A drawn point has the mean and the covariance of the posterior, so that with a linear decoder and one point this is
     the loss of an autoencoder with noisy codes; the average of all points of a linear decoder is f(mu), and L then
-    stays at I.
+    stays at I. W_2^2 to a point is finite: without a price on slopes the infimum is that of a decoder of endless slope
+    and codes that shrink to a point, at most ``penalty`` a latent, and is not attained.
 
     Released code picks points with equal weights, which shortens the covariance, builds a full L whose *rows* it
     takes for the columns that are meant, and adds norms ||mu|| + ||L - I||_F in the place of W_2^2.

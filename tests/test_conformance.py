@@ -34,6 +34,7 @@ from sparsesim.solvers.neural.conditional_vae import ConditionalVAE
 from sparsesim.solvers.neural.end_to_end import EndToEnd
 from sparsesim.solvers.neural.ensemble import Bagging, Boosting
 from sparsesim.solvers.neural.feature_choice import FeatureChoice
+from sparsesim.solvers.neural.fixed_bias import FixedBias
 from sparsesim.solvers.neural.fsq import FiniteScalarQuantised
 from sparsesim.solvers.neural.gated import Gated
 from sparsesim.solvers.neural.geometric_median import FromGeometricMedian
@@ -122,6 +123,7 @@ SOLVERS: list[Solver] = [
     GroupBias(12, 3, every=10, training=SHORT),
     TiltedERM(ReLUL1(12, training=SHORT)),
     FromGeometricMedian(ReLUL1(12, training=SHORT)),
+    FixedBias(ReLUL1(12, training=SHORT)),
     TopK(12, 3, training=SHORT),
     BatchTopK(12, 3, training=SHORT),
     GaussianVAE(12, training=SHORT),

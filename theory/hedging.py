@@ -18,6 +18,7 @@ from typing import Any, TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtr, ndtri
 
 Array: TypeAlias = npt.NDArray[np.floating[Any]]
 
@@ -213,6 +214,51 @@ def truncated_truth_loss(codes: npt.ArrayLike, weights: npt.ArrayLike | None, k:
         raise ValueError(f"k must not be negative; got {k}.")
     energy = np.sort(np.square(s), axis=1)[:, : max(s.shape[1] - k, 0)]
     return float(w @ energy.sum(axis=1))
+
+
+def _check_sharing(active: float, k: float, mean: float, deviation: float) -> None:
+    if not (0.0 < active < math.inf and 0.0 < k < math.inf):
+        raise ValueError(f"active and k must be positive and finite; got {active} and {k}.")
+    if not (deviation > 0.0 and mean >= 4.0 * deviation):
+        raise ValueError(
+            f"the mean must be at least 4 deviations, so that codes are positive; got {mean} and {deviation}."
+        )
+
+
+def sharing_threshold(active: float, k: float, mean: float, deviation: float) -> float:
+    """Return the code above which ``k`` of ``active`` features a sample lie on average; 0 if k >= active.
+
+    ``mean + deviation probit(1 - k / active)`` for normal codes: the threshold that sharing out k latents a sample
+    among a large batch comes to, with orthonormal true atoms, whatever the correlations of the features.
+
+    Raises
+    ------
+    ValueError
+        Unless both numbers are positive and normal codes are positive but for a chance below 4e-5.
+    """
+    _check_sharing(active, k, mean, deviation)
+    return max(0.0, mean + deviation * float(ndtri(1.0 - k / active))) if k < active else 0.0
+
+
+def shared_truth_loss(active: float, k: float, mean: float, deviation: float) -> float:
+    """Return the loss of orthonormal true atoms where a large batch shares out ``k`` latents a sample.
+
+    ``active E[s^2; s < q]``, q the `sharing_threshold`, which is ``(mean^2 + deviation^2) Phi(t) - deviation (2 mean +
+    deviation t) phi(t)`` at ``t = (q - mean) / deviation``. Zero from k = active on. `truncated_truth_loss` is the same
+    where each sample has its own k.
+
+    Raises
+    ------
+    ValueError
+        As `sharing_threshold`.
+    """
+    _check_sharing(active, k, mean, deviation)
+    if k >= active:
+        return 0.0
+    t = float(ndtri(1.0 - k / active))
+    density = math.exp(-t * t / 2.0) / math.sqrt(2.0 * math.pi)
+    below = (mean**2 + deviation**2) * float(ndtr(t)) - deviation * (2.0 * mean + deviation * t) * density
+    return active * below
 
 
 def bias_escape(distance: float) -> tuple[Array, Array, float]:

@@ -9,7 +9,7 @@ from typing import final
 import numpy as np
 from scipy.sparse import csr_array
 
-from sparsesim._arrays import FloatArray, Rng, check_int, check_real
+from sparsesim._arrays import FloatArray, Rng, check_int, check_real, read_only
 from sparsesim._identity import Role, stream
 from sparsesim.generators.base import FeatureSpec, Support
 from sparsesim.generators.blocks import Subspaces
@@ -29,7 +29,7 @@ _COORDINATES = 31  # tells this draw of a seed from its others
 @final
 @dataclass(frozen=True)
 class UnionSupport:
-    """One of the given sets of features fires as a whole, all equally likely; the sets may overlap.
+    """One of the given sets of features fires as a whole, each with its weight; the sets may overlap.
 
     Where they do not, `BlockSupport` (ExactlyK(sets, 1), ExactlyK(size, size)) is the same law without a list.
 
@@ -37,10 +37,12 @@ class UnionSupport:
     ----------
     m : number of features; those in no set never fire.
     sets : features of each set, each named once; a set may be empty.
+    weights : the probability of each set, up to a common factor; without any they are equally likely.
     """
 
     m: int
     sets: tuple[tuple[int, ...], ...]
+    weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         check_int("m", self.m, 1, MOST_FEATURES)
@@ -53,6 +55,18 @@ class UnionSupport:
                 check_int(f"sets[{number}][{place}]", feature, 0, self.m - 1, high_name="m-1")
             if len(set(own)) < len(own):
                 raise ValueError(f"a set must name each feature once; sets[{number}] is {own}.")
+        self._check_weights()
+
+    def _check_weights(self) -> None:
+        if not isinstance(self.weights, tuple):
+            raise TypeError(f"weights must be a tuple of numbers; got {self.weights!r:.80}. Pass tuple(weights).")
+        for number, weight in enumerate(self.weights):
+            check_real(f"weights[{number}]", weight, 0.0)
+        if self.weights and (len(self.weights) != len(self.sets) or not sum(self.weights) > 0.0):
+            raise ValueError(
+                f"weights must be one number a set, {len(self.sets)}, not all zero; got {self.weights!r:.80}. "
+                "Leave them out for sets that are equally likely."
+            )
 
     @property
     def n_features(self) -> int:
@@ -67,26 +81,42 @@ class UnionSupport:
     def _incidence(self) -> csr_array:
         return self._list.codes(np.ones(len(self._list.indices)))
 
+    @cached_property
+    def _shares(self) -> FloatArray:
+        """The probability of each set, ``(sets,)``."""
+        weights = np.array(self.weights or (1.0,) * len(self.sets), dtype=np.float64)
+        return read_only(weights / weights.sum())
+
     def marginals(self) -> FloatArray:
-        """Return the firing rates ``(m,)``, the share of the sets that a feature is in."""
-        return np.bincount(self._list.indices, minlength=self.n_features) / len(self.sets)
+        """Return the firing rates ``(m,)``, the probability of the sets that a feature is in."""
+        each = np.repeat(self._shares, np.diff(self._list.indptr))
+        return np.minimum(np.bincount(self._list.indices, weights=each, minlength=self.n_features), 1.0)
 
     def pairwise(self) -> FloatArray:
         """Return the joint firing rates ``(m, m)``, with `marginals` on the diagonal."""
-        return np.asarray((self._incidence.T @ self._incidence).toarray() / len(self.sets))
+        weighted = self._incidence.multiply(self._shares[:, None]).tocsr()
+        joint = (self._incidence.T @ weighted).toarray()
+        np.fill_diagonal(joint, self.marginals())  # the same sums in another order
+        return np.asarray(joint)
 
     def scatter(self, vectors: FloatArray) -> FloatArray:
         """Return E[s s^T] ``(d, d)``, s the sum of the firing rows of ``vectors (m, d)``."""
         sums = self._incidence @ check_vectors(vectors, self.n_features)
-        return np.asarray(sums.T @ sums / len(self.sets))
+        return np.asarray(sums.T @ (self._shares[:, None] * sums))
 
     def energy(self, vectors: FloatArray) -> float:
         """Return E||sum of the firing rows of ``vectors (m, d)``||^2, the mean over the sets."""
-        return float(np.square(self._incidence @ check_vectors(vectors, self.n_features)).sum() / len(self.sets))
+        sums = self._incidence @ check_vectors(vectors, self.n_features)
+        return float(self._shares @ np.square(sums).sum(axis=1))
 
     def draw(self, n: int, rng: Rng) -> Support:
         """Return the supports of ``n`` samples."""
-        picked = rng.integers(0, len(self.sets), size=check_int("n", n, 0))
+        count = check_int("n", n, 0)
+        picked = (
+            rng.choice(len(self.sets), size=count, p=self._shares)
+            if self.weights
+            else rng.integers(0, len(self.sets), size=count)
+        )
         sizes = np.diff(self._list.indptr)[picked]
         indptr = np.concatenate([[0], np.cumsum(sizes)])
         place = np.repeat(self._list.indptr[picked] - indptr[:-1], sizes) + np.arange(indptr[-1])

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from sparsesim.metrics.codes import true_l0 as true_l0
     from sparsesim.metrics.consistency import pairwise_mcc as pairwise_mcc
     from sparsesim.metrics.consistency import pairwise_mcc_chance as pairwise_mcc_chance
+    from sparsesim.metrics.decoder import decoder_coherence as decoder_coherence
+    from sparsesim.metrics.decoder import nth_decoder_projection as nth_decoder_projection
     from sparsesim.metrics.description import CodeLength as CodeLength
     from sparsesim.metrics.description import Selection as Selection
     from sparsesim.metrics.description import description_bits as description_bits
@@ -142,6 +144,7 @@ __getattr__, __dir__ = lazy(
             "pairwise_mcc",
             "pairwise_mcc_chance",
         ),
+        "decoder": ("decoder_coherence", "nth_decoder_projection"),
         "description": (
             "CodeLength",
             "Selection",

@@ -244,7 +244,12 @@ def test_the_covariance_of_a_large_world_needs_no_square_matrix_of_features():
 
 
 @pytest.mark.parametrize(
-    ("support", "mean_l0"), [(UnionSupport(5, ((0, 1), (1, 2, 4), ())), 5 / 3), (UnionSupport(2, ((0,),)), 1.0)]
+    ("support", "mean_l0"),
+    [
+        (UnionSupport(5, ((0, 1), (1, 2, 4), ())), 5 / 3),
+        (UnionSupport(2, ((0,),)), 1.0),
+        (UnionSupport(3, ((), (0,), (0, 1), (1,)), (6.0, 2.0, 1.0, 1.0)), 0.5),
+    ],
 )
 def test_a_union_fires_one_of_its_sets(support, mean_l0):
     drawn = support.draw(30_000, stream(0, Role.TRAIN))
@@ -285,6 +290,10 @@ def test_spheres_are_spheres_and_bend_when_mixed():
         (lambda: UnionSupport(3, ((0, 3),)), ValueError, r"sets\[0\]\[1\] must lie in \[0, m-1=2\]; got 3"),
         (lambda: UnionSupport(3, ((1, 1),)), ValueError, "each feature once"),
         (lambda: UnionSupport(3, ()), ValueError, "at least one set"),
+        (lambda: UnionSupport(3, ((0,),), (0.5, 0.5)), ValueError, "one number a set, 1"),
+        (lambda: UnionSupport(3, ((0,),), (0.0,)), ValueError, "not all zero"),
+        (lambda: UnionSupport(3, ((0,),), (-1.0,)), ValueError, r"weights\[0\]"),
+        (lambda: UnionSupport(3, ((0,),), [1.0]), TypeError, "weights must be a tuple"),
         (lambda: UnionSupport(3, ([0],)), TypeError, "tuple of tuples"),
         (lambda: linear_union("fixed"), ValueError, "form must be"),
         (lambda: sphere_union(0), ValueError, "spheres must lie in"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
+from scipy.special import ndtr
 
 from sparsesim.solvers import OrthogonalMatchingPursuit
 from theory.hedging import (
@@ -16,6 +17,8 @@ from theory.hedging import (
     narrow_bound,
     one_active_optimum,
     one_active_tilt,
+    shared_truth_loss,
+    sharing_threshold,
     truncated_truth_loss,
 )
 
@@ -179,9 +182,34 @@ def test_a_large_enough_k_needs_no_hedging():
     assert truncated_truth_loss(codes, None, 0) == pytest.approx((14 + 1) / 2)
 
 
+@pytest.mark.parametrize("k", [2.0, 5.0, 9.0, 12.0])
+def test_the_truth_that_a_batch_shares_out_loses_what_lies_below_the_threshold(k):
+    rng, rates, n = np.random.default_rng(0), np.linspace(0.05, 0.5, 40), 40_000
+    common = rng.standard_normal((n, 1))  # correlates all features; the threshold does not see it
+    fires = ndtr(0.6 * common + 0.8 * rng.standard_normal((n, 40))) < rates
+    codes = fires * rng.normal(1.0, 0.15, fires.shape)
+    active = float(rates.sum())
+    kept = codes > sharing_threshold(active, k, 1.0, 0.15)
+    errors = np.square(np.where(kept, 0.0, codes)).sum(axis=1)
+    assert abs(kept.sum(axis=1).mean() - min(k, active)) < 5 * kept.sum(axis=1).std() / np.sqrt(n)
+    assert abs(errors.mean() - shared_truth_loss(active, k, 1.0, 0.15)) <= 5 * errors.std() / np.sqrt(n)
+    # by quantiles of the whole batch, which is what is shared out
+    shared = np.sort(codes.ravel())[: codes.size - round(k * n)]
+    assert np.square(shared).sum() / n == pytest.approx(shared_truth_loss(active, k, 1.0, 0.15), rel=0.02, abs=0.02)
+
+
+def test_sharing_out_all_loses_nothing_and_nearly_none_nearly_all():
+    assert sharing_threshold(11.0, 11.0, 1.0, 0.15) == shared_truth_loss(11.0, 11.0, 1.0, 0.15) == 0.0
+    assert shared_truth_loss(11.0, 1e-6, 1.0, 0.15) == pytest.approx(11.0 * (1 + 0.15**2), rel=1e-5)
+    losses = [shared_truth_loss(11.0, k, 1.0, 0.15) for k in np.linspace(0.1, 11.0, 50)]
+    assert np.all(np.diff(losses) < 0.0)
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
+        (lambda: shared_truth_loss(11.0, 0.0, 1.0, 0.15), "active and k"),
+        (lambda: sharing_threshold(11.0, 3.0, 1.0, 0.5), "4 deviations"),
         (lambda: hedging_angle(0.8, 0.8), "sub-distribution"),
         (lambda: hedging_angle(0.3, 0.1, penalty=2.0), "penalty"),
         (lambda: narrow_bound(np.ones((2, 3)), 1), "symmetric"),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.ensemble import Bagging as Bagging
     from sparsesim.solvers.neural.ensemble import Boosting as Boosting
     from sparsesim.solvers.neural.feature_choice import FeatureChoice as FeatureChoice
+    from sparsesim.solvers.neural.fixed_bias import FixedBias as FixedBias
     from sparsesim.solvers.neural.fsq import FiniteScalarQuantised as FiniteScalarQuantised
     from sparsesim.solvers.neural.gated import Gated as Gated
     from sparsesim.solvers.neural.geometric_median import FromGeometricMedian as FromGeometricMedian
@@ -98,6 +99,7 @@ __getattr__, __dir__ = lazy(
         "end_to_end": ("EndToEnd",),
         "ensemble": ("Bagging", "Boosting"),
         "feature_choice": ("FeatureChoice",),
+        "fixed_bias": ("FixedBias",),
         "fsq": ("FiniteScalarQuantised",),
         "gated": ("Gated",),
         "geometric_median": ("FromGeometricMedian",),

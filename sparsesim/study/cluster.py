@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any, final
 
 from sparsesim._arrays import check_int, check_real
@@ -67,16 +68,21 @@ class Dask:
             If a worker has several threads: cells of one process would disturb one another.
         """
         distributed = _optional("distributed", "dask")
-        source, pending = iter(chunks), dict[Any, Chunk]()
+        source, pending, ended = iter(chunks), dict[Any, Chunk](), SimpleQueue[Any]()
         with self._client(distributed) as client:
             try:
                 while True:
                     for chunk in islice(source, max(0, self._window(client) - len(pending))):
                         name = f"sparsesim-{uuid.uuid4().hex}"
-                        pending[client.submit(one_threaded, work, chunk, key=name, pure=False)] = chunk
+                        future = client.submit(one_threaded, work, chunk, key=name, pure=False)
+                        pending[future] = chunk
+                        future.add_done_callback(ended.put)  # called in a thread of the client
                     if not pending:
                         return
-                    yield from _heard(distributed, pending)
+                    try:
+                        yield _heard(distributed, future := ended.get(timeout=HEARTBEAT), pending.pop(future))
+                    except Empty:
+                        yield None
             finally:
                 client.cancel(list(pending))
 
@@ -89,29 +95,21 @@ class Dask:
             ) from error
 
     def _window(self, client: Any) -> int:
-        """Return how many chunks to have with the scheduler: two for each worker, so that none waits."""
+        """Return how many chunks to have with the scheduler: one a worker, since all that it has die with it."""
         threads = client.nthreads()
         several = sorted(name for name, count in threads.items() if count > 1)
         if several:
             raise ValueError(f"dask workers must have one thread each; {several[0]} has more. Start with --nthreads 1.")
-        return 2 * max(1, len(threads))
+        return max(1, len(threads))
 
 
-def _heard(distributed: Any, pending: dict[Any, Chunk]) -> Iterator[State]:
-    """Yield what became of the chunks that have ended, or None if none does for a while."""
-    try:
-        distributed.wait(list(pending), timeout=HEARTBEAT, return_when="FIRST_COMPLETED")
-    except (TimeoutError, distributed.TimeoutError):
-        yield None
-        return
-    for future in [future for future in pending if future.done()]:
-        chunk = pending.pop(future)
-        error = future.exception() if future.status == "error" else None
-        if isinstance(error, distributed.KilledWorker):
-            yield ChunkLost(chunk, str(error))
-        else:
-            future.result()
-            yield ChunkDone(chunk)
+def _heard(distributed: Any, future: Any, chunk: Chunk) -> State:
+    """Return what became of the chunk of a task that has ended; an exception of the work is raised."""
+    error = future.exception() if future.status == "error" else None
+    if isinstance(error, distributed.KilledWorker):
+        return ChunkLost(chunk, str(error))
+    future.result()
+    return ChunkDone(chunk)
 
 
 @final

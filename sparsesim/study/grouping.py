@@ -66,8 +66,8 @@ def grouped(study: Study, size: int) -> Study:
     """Return ``study`` with its cells in groups of at most ``size`` that are trained as one batched model.
 
     Cells go together whose solvers are gradient-trained, of one kind, shape and training, on worlds of one dimension
-    and training sets of one size: they may differ in the seed, the replica, the learning rate and in real numbers
-    that the model holds as buffers, such as penalties. Groups are filled in the order of the study, so that cells added
+    and training sets of one size: they may differ in the seed, the replica, the learning rate and in numbers that
+    the model holds as buffers, such as penalties. Groups are filled in the order of the study, so that cells added
     at its end leave full groups as they are. All other cells stay as they are.
     """
     check_int("size", size, 2)
@@ -136,14 +136,14 @@ def _form(cell: Cell) -> Any:
     if kind.fit is not NeuralSolver.fit or kind.fit_stream is not NeuralSolver.fit_stream:
         return None
     training = replace(cell.solver.training, learning_rate=1.0)
-    return _without_reals(cell.solver), training, cell.world.dim, cell.n_train
+    return _without_numbers(cell.solver), training, cell.world.dim, cell.n_train
 
 
-def _without_reals(value: Any) -> Any:
-    """Return ``value`` as a tuple without its real numbers, which the model may hold as buffers; `stack` decides."""
+def _without_numbers(value: Any) -> Any:
+    """Return ``value`` as a tuple without its numbers, which the model may hold as buffers; `stack` decides."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = [field.name for field in dataclasses.fields(value) if field.name != "training"]
-        return type(value), tuple(_without_reals(getattr(value, name)) for name in fields)
+        return type(value), tuple(_without_numbers(getattr(value, name)) for name in fields)
     if isinstance(value, tuple):
-        return tuple(map(_without_reals, value))
-    return float if isinstance(value, float) else value
+        return tuple(map(_without_numbers, value))
+    return float if isinstance(value, int | float) and not isinstance(value, bool) else value

@@ -21,6 +21,7 @@ from sparsesim.solvers.neural.train import Training
 from sparsesim.solvers.neural.vae import GaussianVAE
 from sparsesim.solvers.neural.vae_capacity import CapacityVAE
 from sparsesim.solvers.neural.vae_info import InfoVAE
+from sparsesim.solvers.neural.vaease import VAEase
 from sparsesim.solvers.neural.wasserstein import WassersteinAutoencoder
 from theory.iwae import iwae_gap
 from theory.vae import learned_noise, linear_vae, linear_vae_loss, log_evidence
@@ -190,6 +191,23 @@ def test_the_bound_rises_with_k_to_the_exact_likelihood():
     assert np.abs(means[2] - exact).max() < 0.05 < np.abs(means[0] - exact).min()
 
 
+def test_with_a_nonlinear_decoder_the_bound_tends_to_the_likelihood_by_quadrature():
+    solver = ImportanceWeightedVAE(1, 0.2, hidden=6, decoder_hidden=6, activation="tanh")
+    module = shaken(solver.module(2, rng()))
+    x = torch.from_numpy(0.7 * rng(1).standard_normal((3, 2)))
+    z = torch.linspace(-9, 9, 4001).double().unsqueeze(1)  # the trapezoidal rule is exact to rounding: f is analytic
+    joint = torch.distributions.Normal(module.decode(z), module.log_noise.exp().sqrt()).log_prob(x.unsqueeze(1)).sum(-1)
+    joint = joint + torch.distributions.Normal(0.0, 1.0).log_prob(z.squeeze(1))
+    exact = (joint.logsumexp(1) + math.log(18 / 4000)).detach().numpy()
+    means = []
+    for k in (1, 10, 400):
+        draws = log_mean_weight(module, x.repeat(600, 1), k, noise(k)).detach().numpy().reshape(600, 3)
+        means.append(draws.mean(0))
+        assert (means[-1] < exact + 4 * draws.std(0) / math.sqrt(600)).all()
+    assert (means[0] < means[1]).all() and (means[1] < means[2]).all()
+    assert np.abs(means[2] - exact).max() < 0.05 < np.abs(means[0] - exact).min()
+
+
 def test_one_sample_is_the_evidence_bound_on_average():
     x = torch.from_numpy(rng(2).standard_normal((20, 4)))
     module = shaken(ImportanceWeightedVAE(3, 0.3, samples=1).module(4, rng()))
@@ -335,6 +353,10 @@ def test_as_many_latents_are_relevant_as_the_data_have_dimensions():
     eigen = np.linalg.eigvalsh(np.cov(x.T))[::-1] / fitted.encoder.scale**2
     np.testing.assert_allclose(np.sort(found)[::-1][:3], linear_vae(eigen, 3, 0.5, 0.5).gain, rtol=0.05)
     assert np.sort(found)[:7].max() < 1e-2
+    with pytest.raises(TypeError, match="VAEase"):
+        relevance(VAEase(3, hidden=4, training=BRIEF).fit(x[:200], rng=rng()), x)
+    with pytest.raises(ValueError, match="row"):
+        relevance(fitted, x[:0])
 
 
 def test_the_relevant_are_the_fewest_that_make_up_the_share():

@@ -19,7 +19,7 @@ from sparsesim.solvers.neural.rae import RegularisedAutoencoder
 from sparsesim.solvers.neural.solver import fit_together
 from sparsesim.solvers.neural.topk import TopK
 from sparsesim.solvers.neural.train import Training
-from sparsesim.solvers.neural.two_level import TwoLevelVAE
+from sparsesim.solvers.neural.two_level import TwoLevelVAE, upper_posterior
 from sparsesim.solvers.neural.unscented import (
     CENTRE,
     UnscentedAutoencoder,
@@ -188,17 +188,19 @@ def test_the_linear_two_level_vae_is_the_one_of_the_theory(fixed):
     x = gaussian_samples(EIGEN)
     fitted = TwoLevelVAE(2, noise_variance=0.3, training=FAST, **fixed).fit(x, rng=rng())
     module, seen = fitted.encoder.module, inside(fitted, x)
+    up, spread = upper_posterior(fitted, x)
     modes = [two_level_vae(value, 0.3, **fixed) for value in EIGEN[:2]]
     best = sum(mode.loss for mode in modes) + EIGEN[2:].sum() / 0.6 + 2 * math.log(2 * math.pi * 0.3)
     with torch.no_grad():
         draws = np.array([sum(module.losses(seen, noise(s)).values()).item() for s in range(40)])
-        up, _ = module.upper(module.lower(seen)[0])
     # Adam ends within 0.01 nats above the optimum; below it only by the luck of the draws.
     error = draws.std(ddof=1) / math.sqrt(len(draws))
     assert best - 4 * error < draws.mean() < best + 0.01 + 4 * error
     # "Learning the variance of z2 lets it collapse": both learned silence it at these weights, fixing it does not.
-    active = up.var(0) > 0.01
-    assert active.tolist() == [mode.upper_active for mode in modes]
+    assert (up.var(0) > 0.01).tolist() == [mode.upper_active for mode in modes]
+    np.testing.assert_allclose(spread[0], [mode.upper_variance for mode in modes], atol=0.02)  # equal within each case
+    with pytest.raises(TypeError, match="TwoLevelVAE"):
+        upper_posterior(GaussianVAE(2, training=BRIEF).fit(x[:100], rng=rng()), x)
 
 
 # Inverse Lipschitz

@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.train import Training as Training
     from sparsesim.solvers.neural.transcoder import Transcoder as Transcoder
     from sparsesim.solvers.neural.two_level import TwoLevelVAE as TwoLevelVAE
+    from sparsesim.solvers.neural.two_level import upper_posterior as upper_posterior
     from sparsesim.solvers.neural.unscented import UnscentedAutoencoder as UnscentedAutoencoder
     from sparsesim.solvers.neural.vae import GaussianVAE as GaussianVAE
     from sparsesim.solvers.neural.vae_capacity import CapacityVAE as CapacityVAE
@@ -139,7 +140,7 @@ __getattr__, __dir__ = lazy(
         "topk": ("TopK",),
         "train": ("Training",),
         "transcoder": ("Transcoder",),
-        "two_level": ("TwoLevelVAE",),
+        "two_level": ("TwoLevelVAE", "upper_posterior"),
         "unscented": ("UnscentedAutoencoder",),
         "vae": ("GaussianVAE",),
         "vae_capacity": ("CapacityVAE",),

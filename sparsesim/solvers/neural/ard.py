@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparsesim._arrays import FloatArray, IntArray, Rng, check_int, check_matrix, check_real
+from sparsesim._arrays import FloatArray, IntArray, Rng, check_int, check_real
 from sparsesim.solvers.base import FittedDictionary
 from sparsesim.solvers.neural.gaussians import drawn_from, gaussian_kl
 from sparsesim.solvers.neural.module import Step
-from sparsesim.solvers.neural.solver import NeuralEncoder
-from sparsesim.solvers.neural.variational import VariationalModule, VariationalSolver
+from sparsesim.solvers.neural.variational import VariationalModule, VariationalSolver, opened
 
 BLOCK_VALUES = 2**20  # entries of Jacobians held at a time
 
@@ -92,29 +91,20 @@ def relevance(fitted: FittedDictionary, x: FloatArray) -> FloatArray:
     TypeError, ValueError
         If ``fitted`` was not learned by an autoencoder with diagonal posteriors, or ``x`` has no rows.
     """
-    encoder = fitted.encoder
-    module = encoder.module if isinstance(encoder, NeuralEncoder) else None
-    if (
-        not isinstance(encoder, NeuralEncoder)
-        or not isinstance(module, VariationalModule)
-        or module.spread != module.width
-    ):
-        raise TypeError(
-            f"fitted must be a fit of ARDVAE, GaussianVAE or a kin model; got the encoder {encoder!r:.200}."
-        )
-    samples = check_matrix(x, dim=fitted.dim).astype(np.float64)
-    if not len(samples):
+    module, inside, _ = opened(fitted, x, "ARDVAE, GaussianVAE or a kin model of diagonal posteriors")
+    if module.gated:
+        raise TypeError("fitted must be a fit whose decoder hears all of a latent; that of VAEase hears (1 - s) z.")
+    if not len(inside):
         raise ValueError("x must have at least one row; got none.")
-    inside = torch.from_numpy(((samples - fitted.bias) / encoder.scale + encoder.offset).astype(np.float32))
     slope, power = torch.zeros(fitted.width, fitted.dim).double(), torch.zeros(fitted.width).double()
     size = max(1, BLOCK_VALUES // (fitted.width * fitted.dim))
     with torch.no_grad():
-        for start in range(0, len(samples), size):
+        for start in range(0, len(inside), size):
             block = inside[start : start + size]
             mean, log_variance = module.posterior(block)
             power += (mean.square() + log_variance.exp()).double().sum(0)
             slope += module.jacobian(mean).abs().double().sum(0)
-    n = len(samples)
+    n = len(inside)
     found: FloatArray = (power / n * (slope / n).square().sum(1)).numpy()
     return found
 

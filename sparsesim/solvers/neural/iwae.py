@@ -10,13 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparsesim._arrays import FloatArray, Rng, check_int, check_matrix
+from sparsesim._arrays import FloatArray, Rng, check_int
 from sparsesim.solvers.base import FittedDictionary
 from sparsesim.solvers.neural.gaussians import drawn_from, log_density
 from sparsesim.solvers.neural.module import Step
-from sparsesim.solvers.neural.solver import NeuralEncoder
 from sparsesim.solvers.neural.vae import GaussianVAEModule
-from sparsesim.solvers.neural.variational import VariationalModule, VariationalSolver
+from sparsesim.solvers.neural.variational import VariationalModule, VariationalSolver, opened
 
 BLOCK = 2**16  # rows decoded at a time by `importance_bound`
 
@@ -85,18 +84,17 @@ def importance_bound(fitted: FittedDictionary, x: FloatArray, samples: int, *, r
     TypeError, ValueError
         If ``fitted`` was not learned by `GaussianVAE` or `ImportanceWeightedVAE`, or ``samples`` is below 1.
     """
-    encoder, known = fitted.encoder, GaussianVAEModule | ImportanceWeightedModule
-    if not isinstance(encoder, NeuralEncoder) or not isinstance(encoder.module, known) or encoder.module.gated:
+    solvers = "GaussianVAE or ImportanceWeightedVAE"
+    module, inside, scale = opened(fitted, x, solvers)
+    if not isinstance(module, GaussianVAEModule | ImportanceWeightedModule) or module.gated:
         raise TypeError(
-            f"fitted must be a fit of GaussianVAE or ImportanceWeightedVAE with its own encoder; got {encoder!r:.200}."
+            f"fitted must be a fit of {solvers}, whose prior is N(0, I); got one with {type(module).__name__}."
         )
-    k, rows = check_int("samples", samples, 1), check_matrix(x, dim=fitted.dim).astype(np.float64)
-    inside = ((rows - fitted.bias) / encoder.scale + encoder.offset).astype(np.float32)
+    k = check_int("samples", samples, 1)
     step = Step(0, 1, (torch.Generator().manual_seed(int(rng.integers(2**63))),))
     size, parts = max(1, BLOCK // k), []
     with torch.no_grad():
         for start in range(0, len(inside), size):
-            block = torch.from_numpy(inside[start : start + size])
-            parts.append(log_mean_weight(encoder.module, block, k, step).double().numpy())
-    bound: FloatArray = np.concatenate([np.empty(0), *parts]) - fitted.dim * math.log(encoder.scale)
+            parts.append(log_mean_weight(module, inside[start : start + size], k, step).double().numpy())
+    bound: FloatArray = np.concatenate([np.empty(0), *parts]) - fitted.dim * math.log(scale)
     return bound

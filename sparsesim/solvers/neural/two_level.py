@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sparsesim._arrays import Rng, check_int, check_real
+from sparsesim._arrays import FloatArray, Rng, check_int, check_real
+from sparsesim.solvers.base import FittedDictionary
 from sparsesim.solvers.neural.gaussians import deviation_of, drawn_from, standard_kl
 from sparsesim.solvers.neural.module import Step
 from sparsesim.solvers.neural.pieces import affine, drawn, unit_normal
-from sparsesim.solvers.neural.variational import VariationalModule, VariationalSolver
+from sparsesim.solvers.neural.variational import VariationalModule, VariationalSolver, opened
 
 
 @final
@@ -74,7 +75,7 @@ class TwoLevelVAE(VariationalSolver):
 
     The loss is -ln p(x|z1) + beta[0] E ln q(z1|x) / p(z1|z2) + beta[1] E KL(q(z2|z1) || N(0, I)) with z1 drawn from
     q(z1|x) and z2 from q(z2|z1) = N(z1 V + v, diag s2), which is integrated in closed form. The codes are the means of
-    z1, the atoms those of the decoder; the module's `upper` gives z2. The upper level is linear with a variance that
+    z1, the atoms those of the decoder; `upper_posterior` gives z2. The upper level is linear with a variance that
     does not depend on the sample. Without hidden layers the whole is the linear model of arXiv 2306.05023: at
     beta = (1, 1) two levels are worth no more than one, and whether z2 collapses is decided by what is held fixed (see
     the oracle `theory.collapse.two_level_vae`).
@@ -114,3 +115,21 @@ class TwoLevelVAE(VariationalSolver):
 
     def module(self, dim: int, rng: Rng) -> TwoLevelModule:
         return TwoLevelModule(self, dim, rng)
+
+
+def upper_posterior(fitted: FittedDictionary, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return mean and variance of z2 given the mean of z1 for samples ``x (n, d)``, ``(n, p2)`` each.
+
+    A latent of the upper level that has collapsed has a mean of zero and a variance of one, where that is learned.
+
+    Raises
+    ------
+    TypeError
+        If ``fitted`` was not learned by `TwoLevelVAE`.
+    """
+    module, inside, _ = opened(fitted, x, "TwoLevelVAE", diagonal=False)
+    if not isinstance(module, TwoLevelModule):
+        raise TypeError(f"fitted must be a fit of TwoLevelVAE; got one with {type(module).__name__}.")
+    with torch.no_grad():
+        mean, log_variance = module.upper(module.lower(inside)[0])
+    return mean.double().numpy(), log_variance.double().exp().numpy()

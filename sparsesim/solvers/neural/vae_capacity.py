@@ -48,7 +48,9 @@ class CapacityVAE(VariationalSolver):
     Parameters
     ----------
     capacity : C in nats at the end.
-    weight : gamma. It must exceed the slope -dD/dR / (2 sigma^2) of the reconstruction, or KL stays below C.
+    weight : gamma. It must exceed the slope -dD/dR / (2 sigma^2) of the reconstruction, or KL stays below C. Far above
+        it the gradient is the sign of KL - C, and the rest is learned slowly: on Gaussian data with D(R) = 0.99 at C,
+        6000 steps came to 0.97 at weight 10 (with KL 0.03 above C), to 1.2 at 100, to 1.8 to 3.2 at the paper's 1000.
     ramp : share of the steps over which C rises; 0 is the full capacity from the start.
         The others are those of `VariationalSolver`.
 

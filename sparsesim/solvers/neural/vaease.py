@@ -11,9 +11,8 @@ import torch
 from sparsesim._arrays import FloatArray, IntArray, Rng, check_matrix
 from sparsesim.solvers.base import FittedDictionary
 from sparsesim.solvers.neural.perceptron import Layers
-from sparsesim.solvers.neural.solver import NeuralEncoder
 from sparsesim.solvers.neural.vae import GaussianVAEModule
-from sparsesim.solvers.neural.variational import VariationalModule, VariationalSolver
+from sparsesim.solvers.neural.variational import VariationalSolver, opened
 
 
 @final
@@ -53,21 +52,9 @@ def posterior_variances(fitted: FittedDictionary, x: FloatArray) -> FloatArray:
     TypeError
         If ``fitted`` was not learned by a variational autoencoder, or its encoder was replaced.
     """
-    encoder = fitted.encoder
-    module = encoder.module if isinstance(encoder, NeuralEncoder) else None
-    if (
-        not isinstance(encoder, NeuralEncoder)
-        or not isinstance(module, VariationalModule)
-        or module.spread != module.width
-    ):
-        raise TypeError(
-            f"fitted must be a fit of VAEase, GaussianVAE or a kin model of diagonal posteriors with its own encoder; "
-            f"got the encoder {encoder!r:.200}."
-        )
-    samples = check_matrix(x, dim=fitted.dim).astype(np.float64)
-    inside = (samples - fitted.bias) / encoder.scale + encoder.offset
+    module, inside, _ = opened(fitted, x, "VAEase, GaussianVAE or a kin model of diagonal posteriors")
     with torch.no_grad():
-        _, log_variance = module.posterior(torch.from_numpy(inside.astype(np.float32)))
+        _, log_variance = module.posterior(inside)
     variances: FloatArray = np.exp(log_variance.double().numpy())
     return variances
 

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sparsesim._arrays import FloatArray, Rng, check_real
+from sparsesim._arrays import FloatArray, Rng, check_matrix, check_real
+from sparsesim.solvers.base import FittedDictionary
 from sparsesim.solvers.neural.gaussians import deviation_of
 from sparsesim.solvers.neural.module import SparseModule
 from sparsesim.solvers.neural.perceptron import (
@@ -21,8 +22,9 @@ from sparsesim.solvers.neural.perceptron import (
     sizes_of,
 )
 from sparsesim.solvers.neural.pieces import affine, drawn, squared_error, unit_normal
-from sparsesim.solvers.neural.solver import NeuralSolver, check_neural
+from sparsesim.solvers.neural.solver import NeuralEncoder, NeuralSolver, check_neural
 from sparsesim.solvers.neural.train import Training
+from sparsesim.solvers.neural.wrapped import WrappedModule
 
 
 @dataclass(frozen=True)
@@ -152,3 +154,27 @@ def _first_means(inputs: int, atoms: FloatArray, hidden: bool, linear: bool, rng
         return np.asarray(atoms.T * min(1.0, atoms.shape[1] / len(atoms)))
     shape = (inputs, len(atoms))
     return np.zeros(shape) if linear else np.asarray(rng.standard_normal(shape) / math.sqrt(inputs))
+
+
+def opened(
+    fitted: FittedDictionary, x: FloatArray, solvers: str, *, diagonal: bool = True
+) -> tuple[VariationalModule, Tensor, float]:
+    """Return the module of a fit, unwrapped, samples ``x (n, d)`` as it sees them, and the scale it divides by.
+
+    ``diagonal`` asks for one log variance for each latent, ``solvers`` says in the message what has been asked for.
+
+    Raises
+    ------
+    TypeError
+        If the fit is of another kind, or its encoder was replaced.
+    """
+    encoder = fitted.encoder
+    module = encoder.module if isinstance(encoder, NeuralEncoder) else None
+    while isinstance(module, WrappedModule):
+        module = module.host
+    known = isinstance(module, VariationalModule) and (module.spread == module.width or not diagonal)
+    if not known or not isinstance(encoder, NeuralEncoder) or not isinstance(module, VariationalModule):
+        raise TypeError(f"fitted must be a fit of {solvers} with its own encoder; got the encoder {encoder!r:.200}.")
+    samples = check_matrix(x, dim=fitted.dim).astype(np.float64)
+    inside = (samples - fitted.bias) / encoder.scale + encoder.offset
+    return module, torch.from_numpy(inside.astype(np.float32)), encoder.scale

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, final
 
@@ -16,15 +17,17 @@ from scipy.optimize import linear_sum_assignment
 
 from sparsesim._arrays import FloatArray, check_int, check_real
 from sparsesim._identity import Role, stream
-from sparsesim.generators.base import Batch, FeatureSpec
+from sparsesim._source import Rows, SideRows, Source
+from sparsesim.generators.base import Batch, FeatureModel, FeatureSpec
 from sparsesim.generators.geometry import Orthonormal
 from sparsesim.generators.magnitude import SignedGaussian
 from sparsesim.generators.scales import Scaled
 from sparsesim.generators.support import ExactlyK
 from sparsesim.metrics.disentanglement_codes import active_units, active_units_by_divergence, unit_divergences
-from sparsesim.solvers.base import FittedDictionary, Solver
+from sparsesim.solvers.base import FittedDictionary
 from sparsesim.solvers.neural.conditional_vae import ConditionalVAE
 from sparsesim.solvers.neural.inverse_lipschitz import InverseLipschitz
+from sparsesim.solvers.neural.solver import NeuralSolver, fit_together
 from sparsesim.solvers.neural.train import Training
 from sparsesim.solvers.neural.two_level import TwoLevelVAE
 from sparsesim.solvers.neural.vae import GaussianVAE
@@ -109,7 +112,7 @@ class LinearCell:
 
     eigenvalues: tuple[float, ...]
     seed: int
-    solver: Solver
+    solver: NeuralSolver
     n_train: int
     n_test: int
     correlation: float | None = None
@@ -127,16 +130,45 @@ class LinearCell:
         noise = stream(self.seed, role, SIDE).standard_normal(own.shape)
         return np.asarray(rho * own + np.sqrt(1.0 - rho**2) * noise)
 
-    def evaluate(self) -> Trained:
-        model = gaussian_world(self.eigenvalues).build(stream(self.seed, Role.TRUTH))
-        train = model.sample(self.n_train, stream(self.seed, Role.TRAIN))
-        test = model.sample(self.n_test, stream(self.seed, Role.TEST))
-        rng = stream(self.seed, Role.SOLVER)
+    def model(self) -> FeatureModel:
+        return gaussian_world(self.eigenvalues).build(stream(self.seed, Role.TRUTH))
+
+    def source(self) -> Source:
+        """Return the training samples, with their conditions where there are any."""
+        batch = self.model().sample(self.n_train, stream(self.seed, Role.TRAIN))
         if self.correlation is None:
-            return read(self.solver.fit(train.x, rng=rng), test, model.atoms)
-        solver: Any = self.solver
-        fitted = solver.fit_with_side(train.x, self.condition(train, Role.TRAIN), rng=rng)
-        return read(fitted, test, model.atoms, self.condition(test, Role.TEST))
+            return Rows(batch.x)
+        return SideRows(batch.x, self.condition(batch, Role.TRAIN))
+
+    def held_out(self, fitted: FittedDictionary) -> Trained:
+        """Return the posterior that a fit has of samples it was not trained on."""
+        model = self.model()
+        batch = model.sample(self.n_test, stream(self.seed, Role.TEST))
+        side = None if self.correlation is None else self.condition(batch, Role.TEST)
+        return read(fitted, batch, model.atoms, side)
+
+    def evaluate(self) -> Trained:
+        return together((self,))[0]
+
+
+@lru_cache(maxsize=1)
+def together(cells: tuple[LinearCell, ...]) -> tuple[Trained, ...]:
+    """Return the posteriors of models that are trained as one batched model; the last group is remembered."""
+    rngs = [stream(cell.seed, Role.SOLVER) for cell in cells]
+    fits = fit_together([cell.solver for cell in cells], [cell.source() for cell in cells], rngs)
+    return tuple(cell.held_out(fitted) for cell, fitted in zip(cells, fits, strict=True))
+
+
+@final
+@dataclass(frozen=True)
+class PanelCell:
+    """Cell ``index`` of a panel that is trained as one; bits may depend on who else is, so the panel is in the key."""
+
+    panel: tuple[LinearCell, ...]
+    index: int
+
+    def evaluate(self) -> Trained:
+        return together(self.panel)[self.index]
 
 
 def active_by_mean(trained: Trained) -> float:
@@ -199,7 +231,7 @@ class Size:
 
 
 SIZES = {
-    Tier.SMOKE: Size(2, 2_000, 500, Training(steps=100, batch_size=64, learning_rate=2e-2), 4),
+    Tier.SMOKE: Size(2, 2_000, 500, Training(steps=100, batch_size=64, learning_rate=2e-2), 2),
     Tier.LAPTOP: Size(5, 20_000, 4_000, Training(steps=4_000, learning_rate=2e-2)),
     Tier.PAPER: Size(20, 200_000, 20_000, Training(steps=40_000, learning_rate=1e-2)),
 }
@@ -210,14 +242,14 @@ WEIGHTS = (0.61, 0.87, 1.23, 1.74, 2.45, 3.47, 4.9)  # of the upper level
 SLOPES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)
 
 
-def points(training: Training) -> list[tuple[str, float, tuple[float, ...], Solver, float | None]]:
+def points(training: Training) -> list[tuple[str, float, tuple[float, ...], NeuralSolver, float | None]]:
     """Return panel, knob, eigenvalues, solver and correlation of every point, panel by panel."""
     full, short = len(SPECTRUM), len(SHORT)
 
     def vae(beta: float) -> GaussianVAE:
         return GaussianVAE(full, noise_variance=NOISE, beta=beta, training=training)
 
-    found: list[tuple[str, float, tuple[float, ...], Solver, float | None]] = [
+    found: list[tuple[str, float, tuple[float, ...], NeuralSolver, float | None]] = [
         ("beta", beta, SPECTRUM, vae(beta), None) for beta in betas()
     ]
     given = ConditionalVAE(short, noise_variance=NOISE, given=short, beta=CONDITION, training=training)
@@ -245,9 +277,12 @@ def study(tier: Tier) -> Study:
     cells: dict[Labels, Cell] = {}
     known = points(size.training)
     for panel in dict.fromkeys(name for name, *_ in known):
+        alone: dict[Labels, LinearCell] = {}
         for _, knob, eigenvalues, solver, rho in [point for point in known if point[0] == panel][:: size.thin]:
             for seed in range(size.seeds):
                 cell = LinearCell(eigenvalues, seed, solver, size.n_train, size.n_test, rho)
-                cells[labels(panel=panel, knob=knob, seed=seed)] = cell
+                alone[labels(panel=panel, knob=knob, seed=seed)] = cell
+        group = tuple(alone.values())
+        cells |= {label: PanelCell(group, index) for index, label in enumerate(alone)}
     question = "Which units of a variational autoencoder fall silent, and is it where theory says?"
     return Study("collapse", question, cells, METRICS)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from sparsesim.metrics.codes import true_l0 as true_l0
     from sparsesim.metrics.consistency import pairwise_mcc as pairwise_mcc
     from sparsesim.metrics.consistency import pairwise_mcc_chance as pairwise_mcc_chance
+    from sparsesim.metrics.dark_matter import linear_error_norm_share as linear_error_norm_share
+    from sparsesim.metrics.dark_matter import linear_error_share as linear_error_share
     from sparsesim.metrics.decoder import decoder_coherence as decoder_coherence
     from sparsesim.metrics.decoder import nth_decoder_projection as nth_decoder_projection
     from sparsesim.metrics.description import CodeLength as CodeLength
@@ -219,6 +221,7 @@ __getattr__, __dir__ = lazy(
             "saelens_shrinkage",
             "saelens_uniqueness",
         ),
+        "dark_matter": ("linear_error_norm_share", "linear_error_share"),
         "reconstruction": (
             "amortisation_gap",
             "explained_variance",

@@ -87,10 +87,10 @@ class Record:
 
     def word(self, name: str) -> str:
         """Return the string ``name`` of the row, or beside it, without decoding the rest; empty where there is none."""
-        begin, end = (self.body.rfind(self.text), len(self.body)) if name == "status" else (0, -len(self.text) - 1)
-        at = self.body.rfind(b'"%s":"' % name.encode(), begin, end)
+        place = self.text if name == "status" else self.body
+        at = place.rfind(b'"%s":"' % name.encode(), 0, None if name == "status" else -len(self.text) - 1)
         start = at + len(name) + 4
-        return "" if at < 0 else self.body[start : self.body.find(b'"', start)].decode()
+        return "" if at < 0 else place[start : place.find(b'"', start)].decode()
 
 
 def _plain(value: object) -> Any:

@@ -46,13 +46,15 @@ def study_keys(study: Study) -> dict[Labels, str]:
     TypeError, ValueError
         If a cell holds something that has no identity, such as an array or NaN.
     """
-    kinds = {kind for cell in study.cells.values() for kind in types_within(cell)}
-    code = (code_digest(), source_digest([*study.metrics, *kinds]))
+    code, sources = code_digest(), dict[frozenset[type], str]()
     names = tuple(metric.__name__ for metric in study.metrics)
     keys: dict[Labels, str] = {}
     for labels, cell in study.cells.items():
+        kinds = frozenset(types_within(cell))
+        if kinds not in sources:
+            sources[kinds] = source_digest([*study.metrics, *kinds])
         try:
-            keys[labels] = key_of(cell, names, PROTOCOL, code)
+            keys[labels] = key_of(cell, names, PROTOCOL, (code, sources[kinds]))
         except (TypeError, ValueError) as error:
             raise type(error)(f"the cell {dict(labels)} of study {study.name} has no key: {error}") from error
     return keys

@@ -44,18 +44,20 @@ class Tail:
         With ``last`` the bytes after the last newline are taken for a line too: nobody will complete it.
         """
         for path in sorted(self.directory.glob("*.jsonl")):
+            name = path.name
             with open(path, "rb") as file:
-                start = file.seek(self.offsets.get(path.name, 0))
+                start = file.seek(self.offsets.get(name, 0))
                 for line in file:
                     if not (last or line.endswith(b"\n")):
                         break
-                    record = recorded(line.rstrip(b"\n"), path.name, start) if line.strip(b" \n") else None
+                    blank = line[:1] in b" \n" and not line.strip(b" \n")  # spaces: what `fsck` leaves of a line
+                    record = None if blank else recorded(line.rstrip(b"\n"), name, start)
                     start += len(line)
-                    if record is None and line.strip(b" \n"):  # a line of spaces is one that was set aside
-                        self.damaged[path.name] = self.damaged.get(path.name, 0) + 1
+                    if record is None and not blank:
+                        self.damaged[name] = self.damaged.get(name, 0) + 1
                         if not line.endswith(b"\n"):
                             break  # its writer may live and complete it: it is read again
-                    self.offsets[path.name] = start
+                    self.offsets[name] = start
                     if record is not None:
                         yield record
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from sparsesim.study import Store, Study, labels, run
+from sparsesim.study import Grouped, Policy, Store, Study, labels, run
 from studies.__main__ import computed_with, main
+from tests.study import toy_cells as toy
+from tests.study.test_grouping import sweep
 from tests.study.toy_cells import Draw
 
 
@@ -39,3 +41,42 @@ def test_an_interrupted_run_says_what_is_kept_and_how_to_go_on(tmp_path, monkeyp
     assert main(["run", "bakeoff", "--store", str(tmp_path), "--tables", str(tmp_path)]) == 130
     assert "0 of 350 cells are kept; run it again" in capsys.readouterr().err
     assert not (tmp_path / "bakeoff.csv").exists()
+
+
+def toys(monkeypatch, study):
+    """Let the command line know one study, which is a toy."""
+    monkeypatch.setattr("studies.__main__.load", lambda name, tier: study)
+
+
+def test_a_run_lists_what_failed_and_retry_and_fsck_know_its_store(tmp_path, monkeypatch, capsys):
+    toys(monkeypatch, toy.extended(3, bad=toy.Raises()))
+    place = ["--store", str(tmp_path), "--engine", "inline"]
+    assert main(["status", "toy", *place]) == 0 and "no store yet" in capsys.readouterr().out
+    assert main(["run", "toy", *place]) == 1
+    said = capsys.readouterr().err
+    assert "1 of 4 cells of study toy failed" in said and "failed: {'kind': 'bad', 'seed': -1}" in said
+    assert main(["status", "toy", *place]) == 0
+    said = capsys.readouterr().out
+    assert "3 of 4 cells are done" in said and "toy: 3 done" in said and "1 in ValueError" in said
+    assert main(["retry", "toy", *place]) == 0 and "1 cell(s) will run again" in capsys.readouterr().out
+    (segment,) = [path for path in (tmp_path / "segments").iterdir() if b'"row"' in path.read_bytes()]
+    segment.write_bytes(segment.read_bytes() + b"torn")
+    assert main(["fsck", "toy", *place]) == 1 and "torn line" in capsys.readouterr().out
+    assert main(["fsck", "toy", *place, "--repair"]) == 0 and main(["fsck", "toy", *place]) == 0
+
+
+def test_groups_and_timeouts_are_flags(tmp_path, monkeypatch):
+    seen = {}
+
+    def remembered(study, store, **options):
+        seen.update(options, cells=list(study.cells.values()))
+        raise KeyboardInterrupt
+
+    toys(monkeypatch, sweep())
+    monkeypatch.setattr("studies.__main__.run", remembered)
+    place = ["--store", str(tmp_path), "--engine", "local:2"]
+    assert main(["run", "toy", *place, "--group", "4", "--timeout", "7"]) == 130
+    assert seen["policy"] == Policy(timeout=7.0) and seen["engine"] == "local:2"
+    assert any(isinstance(cell, Grouped) for cell in seen["cells"])
+    assert main(["run", "toy", *place]) == 130
+    assert seen["policy"] == Policy() and not any(isinstance(cell, Grouped) for cell in seen["cells"])

@@ -9,16 +9,19 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
 import pytest
 
-from sparsesim.study import Local, Store, StudyFailedError, retry, run, status, study_keys, table
+from sparsesim.study import Local, Store, StudyFailedError, fsck, retry, run, status, study_keys, table
 from sparsesim.study.engine import Chunk, ChunkDone, ChunkLost
 from sparsesim.study.policy import Policy
 from sparsesim.study.run import Died, Failed
+from sparsesim.study.store import DamagedSegmentWarning
 from tests.study import toy_cells as toy
 from tests.study.test_run import log as log
 
@@ -269,3 +272,28 @@ def test_a_group_dies_and_is_given_up_as_one(tmp_path):
     unit = Unit(tuple(Item(key, label, study.cells[label]) for key, label in keys.items()))
     crew._lost(ChunkLost(Chunk((unit,)), "killed"), SimpleNamespace(again=list))
     assert set(store.index().dead()) == set(keys) and set(store.failures()) == set(keys)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits on file size are POSIX")
+def test_a_full_disk_ends_the_run_with_a_clear_error_and_it_goes_on_when_there_is_room(tmp_path):
+    study = toy.extended(4, full=toy.FillsDisk(str(tmp_path / "marker")))
+    with pytest.raises(OSError, match=r"cannot write to the store .* Free space or choose another path"):
+        run(study, tmp_path / "s", engine=Local(1), policy=Policy(chunk_size=5))
+    store = Store(tmp_path / "s")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DamagedSegmentWarning)  # the torn line
+        assert len(run(study, store, engine="inline")) == 5
+        assert set(rows_written(store).values()) == {1}
+    assert fsck(store, repair=True).sound and len(store.load()) == 5
+
+
+def test_clocks_that_disagree_change_no_row_and_lose_no_record(tmp_path, monkeypatch):
+    from sparsesim.study import work
+
+    store, study = Store(tmp_path / "s"), toy.draws(6)
+    for year, part in (("2999", 3), ("1970", 6)):  # the second driver's clock is a thousand years behind
+        monkeypatch.setattr(work, "provenance", lambda year=year: {"time": f"{year}-01-01T00:00:00+00:00"})
+        with suppress(StudyFailedError):
+            run(toy.extended(part, bad=toy.Raises()), store, engine="inline")
+    assert table(study, store) == run(study, tmp_path / "t", engine="inline")
+    assert len(store.failures()) == 1 and len(retry(store)) == 1 and store.failures() == {}

@@ -75,6 +75,11 @@ def test_keys_depend_on_cell_metrics_and_code_but_not_on_labels_or_order(monkeyp
     assert not set(study_keys(study).values()) & set(keys.values())
 
 
+def test_a_cell_of_another_kind_changes_no_key_of_those_that_were_there():
+    before, after = study_keys(toy.draws(3)), study_keys(toy.extended(3, other=toy.Napping(0, 0.0)))
+    assert set(before.values()) < set(after.values()) and len(set(after.values())) == 4
+
+
 def test_the_source_of_a_studys_own_metrics_counts_without_comments_and_docstrings(tmp_path):
     def digest(body: str) -> str:
         path = tmp_path / f"m{abs(hash(body))}.py"

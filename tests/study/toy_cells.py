@@ -101,6 +101,21 @@ class Hangs:
 
 
 @dataclass(frozen=True)
+class FillsDisk:
+    """Lets its process write no file beyond some bytes, as long as ``marker`` does not exist."""
+
+    marker: str
+
+    def evaluate(self) -> np.ndarray:
+        import resource
+
+        if not Path(self.marker).exists():
+            Path(self.marker).touch()
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+        return np.eye(2)
+
+
+@dataclass(frozen=True)
 class Irreproducible:
     def evaluate(self) -> np.ndarray:
         return np.frombuffer(os.urandom(8), dtype=np.uint8).astype(float).reshape(2, 4)

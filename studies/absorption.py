@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import product
 from typing import Any, TypeAlias, final
 
@@ -17,7 +16,6 @@ import numpy as np
 
 from sparsesim._arrays import FloatArray, Rng, check_int, check_real, unit_rows
 from sparsesim._identity import Role, stream
-from sparsesim._source import Rows
 from sparsesim.generators.base import FeatureSpec
 from sparsesim.generators.geometry import Orthonormal
 from sparsesim.generators.hierarchy import Forest
@@ -30,11 +28,12 @@ from sparsesim.solvers.baselines import RandomDictionary
 from sparsesim.solvers.convex import Lasso
 from sparsesim.solvers.neural.fixed_bias import FixedBias
 from sparsesim.solvers.neural.relu_l1 import ReLUL1
-from sparsesim.solvers.neural.solver import NeuralEncoder, NeuralSolver, fit_together
+from sparsesim.solvers.neural.solver import NeuralEncoder
 from sparsesim.solvers.neural.tied_relu_l1 import TiedReLUL1
 from sparsesim.solvers.neural.train import Training
 from sparsesim.study import Cell, Labels, Study, labels
 from studies.tiers import Tier
+from studies.together import Group, evaluations
 from theory.population_lasso import best_atoms, population_loss
 
 PARENT, BOTH = 0.2, 0.1  # probabilities of the parent alone and of parent and child
@@ -89,32 +88,6 @@ def toy(parents: tuple[int, ...]) -> FeatureSpec:
 
 
 TOYS = {"independent": toy((-1, -1, -1, -1)), "hierarchy": toy((-1, 0, -1, -1))}
-
-
-@final
-@dataclass(frozen=True)
-class Group:
-    """Solvers that are trained together, each on the samples of its own world, under one seed."""
-
-    members: tuple[tuple[FeatureSpec, Solver], ...]
-    seed: int
-    n_train: int
-    n_test: int
-
-
-@lru_cache(maxsize=3)
-def evaluations(group: Group) -> tuple[Evaluation, ...]:
-    """Return the evaluation of every member of ``group``; gradient-trained ones are one batched model."""
-    models = [world.build(stream(group.seed, Role.TRUTH)) for world, _ in group.members]
-    trains = [model.sample(group.n_train, stream(group.seed, Role.TRAIN)).x for model in models]
-    rngs = [stream(group.seed, Role.SOLVER) for _ in models]
-    neural = [solver for _, solver in group.members if isinstance(solver, NeuralSolver)]
-    if len(neural) == len(models):
-        fits = fit_together(neural, [Rows(x) for x in trains], rngs)
-    else:
-        fits = [solver.fit(x, rng=rng) for (_, solver), x, rng in zip(group.members, trains, rngs, strict=True)]
-    tests = [model.sample(group.n_test, stream(group.seed, Role.TEST)) for model in models]
-    return tuple(map(Evaluation, models, fits, tests))
 
 
 @final
@@ -267,7 +240,7 @@ def members(size: Size, part: str, solver: str) -> Members:
 
     def make(width: int, penalty: float) -> Solver:
         made: dict[str, Solver] = {
-            "sae": FixedBias(ReLUL1(width, penalty, training=size.training)),
+            "sae": FixedBias(ReLUL1(width, penalty, training=size.training), towards_data=True),
             "tied": TiedReLUL1(width, penalty, training=size.training),
             "lasso": PopulationLasso(width, penalty),
             "random": RandomDictionary(width, Lasso(penalty / 2.0, non_negative=True)),
@@ -295,7 +268,7 @@ def _entries(part: str) -> list[tuple[int, int]]:
 def _cells(size: Size, seed: int) -> Iterator[tuple[Labels, Cell]]:
     for part, solver in (*PARTS, FLOOR):
         named = members(size, part, solver)
-        group = Group(tuple(named.values()), seed, size.n_train, size.n_test)
+        group = Group(tuple((*one, seed) for one in named.values()), size.n_train, size.n_test)
         for place, (world, penalty, ratio) in enumerate(named):
             for atom, along in _entries(part):
                 label = labels(part=part, solver=solver, world=world, penalty=penalty, ratio=ratio, atom=atom)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from sparsesim._source import Rows
 from sparsesim.solvers.neural.batch_topk import BatchTopK
@@ -45,6 +48,23 @@ def test_one_latent_learns_the_leading_direction_about_the_origin_and_a_free_bia
     leading = np.linalg.eigh(x.T @ x)[1][:, -1]
     # the encoder is never clipped here, so that the optimum is the leading eigenvector; batches of 64 leave some noise
     assert abs(held.atoms[0] @ leading) > 0.999
+
+
+def test_latents_that_start_on_the_other_side_of_the_origin_are_turned_to_the_data():
+    x = np.abs(np.random.default_rng(0).standard_normal((300, 2)))
+    host = ReLUL1(6, 0.1, training=replace(RAW, steps=1))
+    start = host.module(2, np.random.default_rng(0)).atoms().detach().numpy()
+    module = FixedBias(host, towards_data=True).module(2, np.random.default_rng(0))
+    with torch.no_grad():
+        module.prime(torch.from_numpy(x.astype(np.float32)), np.random.default_rng(1))
+        codes = module.encode(torch.from_numpy(x.astype(np.float32))).numpy()
+    sign = np.where(start @ x.mean(axis=0) < 0, -1.0, 1.0)[:, None]
+    assert (sign < 0).any() and np.array_equal(module.atoms().detach().numpy(), (start * sign).astype(np.float32))
+    assert np.array_equal(module.host.encoder.detach().numpy(), module.atoms().detach().numpy())
+    assert (codes > 0).any(axis=0).all(), "every latent fires for some sample"
+    assert ((x @ start.T <= 0).all(axis=0)).any(), "the control: one would never have fired"
+    with pytest.raises(TypeError, match="towards_data"):
+        FixedBias(host, towards_data=1)
 
 
 def test_members_of_an_ensemble_hold_theirs():

@@ -17,6 +17,19 @@ from sparsesim.solvers.neural.wrapped import WrappedModule, WrappedSolver
 class FixedBiasModule(WrappedModule):
     """A unit-decoder autoencoder whose decoder bias never moves."""
 
+    def __init__(self, host: SparseModule, towards_data: bool) -> None:
+        super().__init__(host)
+        self.towards_data = towards_data
+        self.bias_of_host()
+
+    def prime(self, sample: Tensor, rng: Rng) -> None:
+        super().prime(sample, rng)
+        host = self.host
+        if self.towards_data and isinstance(host, UnitDecoder):
+            away = host.decoder @ sample.mean(0) < 0.0
+            host.decoder[away] *= -1.0
+            host.encoder[away] *= -1.0
+
     def bias_of_host(self) -> Tensor:
         """Return the decoder bias of the host."""
         host = self.host
@@ -46,13 +59,22 @@ class FixedBias(WrappedSolver):
     Parameters
     ----------
     host : the solver, e.g. ``ReLUL1(64)``.
+    towards_data : start with the atoms, and the encoder rows with them, turned to the side of the origin on which the
+        mean of the data is. Where all data are on one side, as non-negative combinations of few directions are, a
+        latent that starts on the other fires for none of them and never learns; a positive mean projection means that
+        it fires for some. For data whose mean is zero it says nothing.
 
     References
     ----------
     Chanin, Garriga-Alonso (2025), "Sparse but wrong", arXiv 2508.16560, for the experiments that need it.
     """
 
+    towards_data: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.towards_data, bool):
+            raise TypeError(f"towards_data must be True or False; got {self.towards_data!r}.")
+
     def module(self, dim: int, rng: Rng) -> SparseModule:
-        module = FixedBiasModule(self.host.module(dim, rng))
-        module.bias_of_host()
-        return module
+        return FixedBiasModule(self.host.module(dim, rng), self.towards_data)

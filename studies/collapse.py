@@ -151,9 +151,9 @@ class LinearCell:
         return together((self,))[0]
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=8)
 def together(cells: tuple[LinearCell, ...]) -> tuple[Trained, ...]:
-    """Return the posteriors of models that are trained as one batched model; the last group is remembered."""
+    """Return the posteriors of models that are trained as one batched model; the last groups are remembered."""
     rngs = [stream(cell.seed, Role.SOLVER) for cell in cells]
     fits = fit_together([cell.solver for cell in cells], [cell.source() for cell in cells], rngs)
     return tuple(cell.held_out(fitted) for cell, fitted in zip(cells, fits, strict=True))

@@ -12,6 +12,8 @@ from sparsesim.study.run import run as run
 from sparsesim.study.run import table as table
 
 if TYPE_CHECKING:
+    from sparsesim.study.adaptive import Contour as Contour
+    from sparsesim.study.adaptive import run_near as run_near
     from sparsesim.study.cell import Cell as Cell
     from sparsesim.study.cell import Consistency as Consistency
     from sparsesim.study.cell import ConsistencyCell as ConsistencyCell
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy(
     "sparsesim.study",
     {
+        "adaptive": ("Contour", "run_near"),
         "cell": (
             "Cell",
             "Consistency",

@@ -34,6 +34,7 @@ from sparsesim.solvers.neural.train import Training
 from sparsesim.study import Cell, Labels, Study, labels
 from studies.tiers import Tier
 from studies.together import Group, evaluations
+from theory.absorption import tilt_matrix
 from theory.population_lasso import best_atoms, population_loss
 
 PARENT, BOTH = 0.2, 0.1  # probabilities of the parent alone and of parent and child
@@ -158,25 +159,34 @@ def held_code(entry: Entry) -> float:
     return float(codes[1] / codes[0]) if codes[0] > 0 else UNDEFINED
 
 
-def _population(entry: Entry) -> tuple[FloatArray, FloatArray] | None:
+def _population(entry: Entry) -> tuple[FloatArray, FloatArray, FloatArray] | None:
+    """Return the true codes, the samples and the probabilities of all that can occur; None where it is no list."""
     truth: Any = entry.evaluation.truth
     law = truth.spec.support
     if not isinstance(law, UnionSupport):
         return None
-    incidence = np.array([[float(i in own) for i in range(law.m)] for own in law.sets])
-    return incidence @ truth.atoms, np.array(law.weights)
+    codes = np.array([[float(i in own) for i in range(law.m)] for own in law.sets])
+    return codes, codes @ truth.atoms, np.array(law.weights)
 
 
 def loss(entry: Entry) -> float:
     """Return the population loss of the atoms with exact lasso codes; NaN in the toy, whose law is not a list."""
     found = _population(entry)
-    return UNDEFINED if found is None else population_loss(*found, entry.fitted.atoms, entry.penalty)[0]
+    return UNDEFINED if found is None else population_loss(*found[1:], entry.fitted.atoms, entry.penalty)[0]
 
 
 def truth_loss(entry: Entry) -> float:
     """Return the population loss of the true atoms with exact lasso codes; NaN in the toy."""
     found = _population(entry)
-    return UNDEFINED if found is None else population_loss(*found, entry.evaluation.truth.atoms, entry.penalty)[0]
+    return UNDEFINED if found is None else population_loss(*found[1:], entry.evaluation.truth.atoms, entry.penalty)[0]
+
+
+def first_order(entry: Entry) -> float:
+    """Return the tilt of the best atoms to first order in the penalty, from the law of the world; NaN in the toy."""
+    found = _population(entry)
+    if found is None:
+        return UNDEFINED
+    return float(tilt_matrix(found[0], entry.penalty, found[2])[entry.atom, entry.along])
 
 
 def mcc(entry: Entry) -> float:
@@ -201,6 +211,7 @@ METRICS = (
     held_code,
     loss,
     truth_loss,
+    first_order,
     mcc,
     recall_child_on,
     recall_child_off,

@@ -167,13 +167,13 @@ class Size:
     n_test: int
     training: Training
     counts: tuple[int, ...] = (3, 6, 9)
-    l1: tuple[float, ...] = (10.0, 6.0, 4.0)
-    l0: tuple[float, ...] = (4.0, 1.5, 0.8)
+    l1: tuple[float, ...] = (5.0, 3.6, 2.6)
+    l0: tuple[float, ...] = (3.0, 1.7, 1.1)
 
 
 SIZES = {
     Tier.SMOKE: Size(2, 4_000, 1_000, Training(steps=60)),
-    Tier.LAPTOP: Size(5, 100_000, 10_000, Training(steps=1_200)),
+    Tier.LAPTOP: Size(5, 100_000, 10_000, Training(steps=800)),
     Tier.PAPER: Size(20, 2_000_000, 50_000, Training(steps=50_000, batch_size=1024)),
 }
 

@@ -49,8 +49,8 @@ def _ratios(count: int) -> tuple[float, ...]:
 
 
 SIZES = {
-    Tier.SMOKE: Size(5, ((0.25, 0.85), (0.1, 0.5, 2.0, 10.0)), (40, 4, 4), 400, 400, 4096, 2, 8),
-    Tier.LAPTOP: Size(5, (_densities(10), _ratios(13)), (100, 10, 14), 1000, 6000, 16384, 2, 40),
+    Tier.SMOKE: Size(3, ((0.25, 0.85), _ratios(4)), (20, 4, 3), 300, 300, 2048, 2, 4),
+    Tier.LAPTOP: Size(5, (_densities(10), _ratios(9)), (100, 10, 12), 1000, 4000, 16384, 2, 24),
     Tier.PAPER: Size(10, (_densities(20), _ratios(25)), (200, 20, 20), 5000, 10000, 131072, 10, 100, 1024),
 }
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, final
 
-from sparsesim.study.engine import ChunkLost, Engine, Inline, check_portable
+from sparsesim.study.engine import HEARTBEAT, ChunkLost, Engine, Inline, check_portable
 from sparsesim.study.events import CellsDone, Died, Event, Failed, Started
 from sparsesim.study.grouping import Grouped
 from sparsesim.study.plan import Costs, Keys, Plan
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from sparsesim.study.cell import Labels, Study
 
 VAIN = 20  # workers in a row that die without a finished cell, before a run ends: it is not the cells then
+SETTLE = 60.0  # seconds: for so long NFS may show an old state of a folder
 
 
 @final
@@ -94,6 +96,7 @@ class Crew:
     watch: Watch
     software: Mapping[str, Any]
     vain: int = 0
+    claimed: list[Keys] = field(default_factory=list)  # what engines called done and the store did not show
 
     def work_off(self, engine: Engine) -> None:
         """Have ``engine`` compute all missing cells but those that are given up."""
@@ -110,9 +113,20 @@ class Crew:
                     self.watch.look()
                     if isinstance(state, ChunkLost):
                         self._lost(state, plan)
+                    elif state is not None:
+                        self.claimed += [unit.keys for unit in state.chunk.items if self.watch.open(unit.keys)]
                     self.vain = 0 if len(self.watch.left) < before else self.vain + isinstance(state, ChunkLost)
                     if self.vain >= VAIN:
                         break
+
+        self._settle()
+
+    def _settle(self) -> None:
+        """Wait for rows that were appended elsewhere, which a network file system may show late."""
+        until = time.monotonic() + SETTLE
+        while any(map(self.watch.open, self.claimed)) and time.monotonic() < until:
+            time.sleep(HEARTBEAT)
+            self.watch.look()
 
     def _units(self) -> Iterator[Keys]:
         groups: dict[Any, list[str]] = {}

@@ -117,23 +117,48 @@ def test_what_another_driver_has_done_meanwhile_is_not_sent(tmp_path):
     assert len(engine.seen) == 1 and set(rows_written(store).values()) == {1}
 
 
-def test_a_worker_killed_at_once_is_replaced_and_a_poison_cell_is_tried_three_times(tmp_path, log):
+def test_a_worker_killed_once_is_replaced_and_a_poison_cell_is_tried_three_times(tmp_path, log):
     study = toy.extended(6, killer=toy.KillsWorker(str(tmp_path / "marker")), poison=toy.KillsWorker())
     events = []
-    with pytest.raises(StudyFailedError, match=r"1 of 8 cells"):
-        run(study, tmp_path / "s", engine=PAIR, on_event=events.append)
+    with pytest.raises(StudyFailedError, match=r"1 of 8 cells") as caught:
+        run(study, tmp_path / "s", engine=PAIR, on_event=events.append, policy=Policy(chunk_size=4))
+    (label,) = caught.value.failures
+    assert dict(label)["kind"] == "poison" and "'kind': 'poison'" in str(caught.value)
+    assert caught.value.failures[label].exc_type == "WorkerDiedError"
     assert log().count("kills") == 2 + 3  # once dead and once well, and three times
-    assert [event.deaths for event in events if isinstance(event, Died) and event.labels[0][1] == "poison"] == [1, 2]
+    assert [event.deaths for event in events if isinstance(event, Died) and event.labels == label] == [1, 2]
     assert sum(isinstance(event, Failed) for event in events) == 1
     assert set(rows_written(Store(tmp_path / "s")).values()) == {1}
+    found, expected = table(study, tmp_path / "s"), run(toy.draws(6), tmp_path / "t", engine="inline")
+    assert found.where(kind="killer").values("total") == [2.0] and found.where(kind="k0") == expected.where(kind="k0")
+
+
+def test_rows_that_a_disk_shows_late_are_waited_for_and_those_that_never_come_are_named(tmp_path, monkeypatch):
+    study, late = toy.draws(4), []
+
+    class Elsewhere(Fragile):
+        """Says at once that all is done; the rows appear a while later, or never."""
+
+        def run(self, chunks, work):
+            chunks = list(chunks)
+            if not late:
+                late.append(threading.Timer(1.0, lambda: [work(chunk) for chunk in chunks]))
+                late[0].start()
+            yield from map(ChunkDone, chunks)
+
+    assert len(run(study, tmp_path / "s", engine=Elsewhere({}))) == 4
+    late[0].join()
+    monkeypatch.setattr("sparsesim.study.crew.SETTLE", 0.1)
+    with pytest.raises(StudyFailedError, match="not in the store, though the engine reported no failure"):
+        run(study, tmp_path / "t", engine=Elsewhere({}))
 
 
 def test_a_cell_that_hangs_in_c_is_killed_at_its_timeout_and_says_where_it_hung(tmp_path):
     study = toy.extended(6, hang=toy.Hangs())
     with pytest.raises(StudyFailedError, match=r"1 of 7 cells .* failed") as caught:
-        run(study, tmp_path, engine=PAIR, policy=Policy(timeout=3.0, chunk_size=4))
+        run(study, tmp_path, engine=PAIR, policy=Policy(timeout=4.0, chunk_size=4))
     (failure,) = caught.value.failures.values()
-    assert failure.exc_type == "CellTimeout" and "longer than 3 s" in failure.message
+    assert failure.exc_type == "CellTimeout" and "longer than 4 s" in failure.message
     assert "toy_cells.py" in failure.traceback and "evaluate" in failure.traceback
     assert len(table(study, tmp_path)) == 6 and list((tmp_path / "traces").iterdir()) == []
     assert status(Store(tmp_path)).deaths == {}  # slow is not deadly: the next run tries it again

@@ -165,25 +165,6 @@ def test_a_metric_that_raises_fails_its_cell(tmp_path):
     assert Store(tmp_path).keys() == set()
 
 
-def test_a_worker_killed_once_does_not_stop_the_study(tmp_path):
-    study = toy.extended(20, killer=toy.KillsWorker(str(tmp_path / "marker")))
-    result = run(study, tmp_path / "s", engine=PAIR)
-    assert len(result) == 21
-    assert result.where(kind="killer").values("total") == [2.0]
-    expected = run(toy.draws(20), tmp_path / "t", engine=PAIR)
-    assert result.where(kind="k0") == expected.where(kind="k0")
-
-
-def test_a_poison_cell_is_named_and_all_others_finish(tmp_path):
-    study = toy.extended(12, poison=toy.KillsWorker())
-    with pytest.raises(StudyFailedError, match=r"1 of 13 cells .* failed") as caught:
-        run(study, tmp_path, engine=PAIR, policy=Policy(chunk_size=4))
-    (label,) = caught.value.failures
-    assert dict(label)["kind"] == "poison" and "'kind': 'poison'" in str(caught.value)
-    assert caught.value.failures[label].exc_type == "WorkerDiedError"
-    assert len(table(study, tmp_path)) == 12
-
-
 def test_a_cell_that_is_not_reproducible_is_a_hard_error(tmp_path):
     study = Study("toy", "?", {labels(a=1): toy.Irreproducible()}, (toy.total,))
     keys = study_keys(study)

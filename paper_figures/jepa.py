@@ -128,8 +128,9 @@ def _order(table: Table, objective: str) -> Interval:
 def claims(table: Table) -> list[Claim]:
     """Return the claims: the closed forms, the order, and what depth and a small start do to it."""
     deepest, second = depths(table)[-1], 2
-    delays = [np.subtract(*_pair(table, "jepa", second, start, SAMPLED)) for start in (starts(table)[0], MIDDLE)]
-    slope = np.log(delays[0] / delays[1]) / np.log(MIDDLE / starts(table)[0])
+    ends = starts(table)[0], starts(table)[-1]
+    delays = [np.subtract(*_pair(table, "jepa", second, start, SAMPLED)) for start in ends]
+    slope = np.log(delays[0] / delays[1]) / np.log(ends[1] / ends[0])
     return [
         Claim(
             "Whole matrices in rotated axes follow the exact learning times.",
@@ -162,7 +163,7 @@ def claims(table: Table) -> list[Claim]:
         Claim(
             "With two layers the delay of the low coefficient grows as the start to the power -2.",
             "theory.jepa.jepa_onset: 1 / ((2L-2) lam rho a0^(2L-2))",
-            f"exponent of the delay between a0 = {MIDDLE:g} and {starts(table)[0]:g}, JEPA, L = 2",
+            f"exponent of the delay between a0 = {ends[1]:g} and {ends[0]:g}, JEPA, L = 2",
             mean_interval(slope),
             Near(2.0, 0.25),
         ),

@@ -173,7 +173,7 @@ class Size:
 
 SIZES = {
     Tier.SMOKE: Size(2, 4_000, 1_000, Training(steps=60)),
-    Tier.LAPTOP: Size(5, 100_000, 10_000, Training(steps=800)),
+    Tier.LAPTOP: Size(5, 50_000, 5_000, Training(steps=600)),
     Tier.PAPER: Size(20, 2_000_000, 50_000, Training(steps=50_000, batch_size=1024)),
 }
 
@@ -208,7 +208,7 @@ def study(tier: Tier) -> Study:
             if point == 1:
                 given |= {"probes": "probes", "perfect": "perfect"}
             for name, encoder in given.items():
-                cell = FrequentCell(world, seed, size.n_test, p, encoder, size.n_train)
+                cell = FrequentCell(world, seed, size.n_test, p, encoder, min(size.n_train, 20_000))
                 cells[labels(world=FORM, variant=name, point=point, seed=seed)] = cell
     return Study(
         "bench_l0", "How do the scores of a benchmark move with L0, and what would the truth score?", cells, METRICS

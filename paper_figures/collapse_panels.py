@@ -121,7 +121,7 @@ def draw_nats(axes: Axes, table: Table) -> None:
     for beta in knobs(table, "beta"):
         for index, value in enumerate(SPECTRUM):
             found = of_seeds(table, "beta", f"kl_{index + 1}", beta)
-            axes.plot(np.full(len(found), value / (beta * NOISE)), found, ".", color=VAE, ms=2.5, alpha=0.6, mew=0)
+            axes.plot(np.full(len(found), value / (beta * NOISE)), found, "o", color=VAE, ms=2.4, alpha=0.7, mew=0)
     grid = np.geomspace(0.02, 70, 300)
     axes.plot(grid, 0.5 * np.log(np.maximum(grid, 1.0)), color=INK, lw=1.0, label="½ ln(λ / βσ²)")
     axes.set_xscale("log")
@@ -167,7 +167,8 @@ def draw_levels(axes: Axes, table: Table) -> None:
     axes.set_xticks([], minor=True)
     axes.set_xlabel("weight of the upper divergence")
     axes.set_ylabel("active directions, upper level")
-    axes.legend(frameon=False)
+    axes.set_ylim(-0.2, 5.4)
+    axes.legend(frameon=False, loc="upper right", ncol=2, columnspacing=1.0, handletextpad=0.3)
 
 
 def draw_sloped(axes: Axes, table: Table) -> None:

@@ -232,7 +232,7 @@ class Size:
 
 SIZES = {
     Tier.SMOKE: Size(2, 2_000, 500, Training(steps=100, batch_size=64, learning_rate=2e-2), 2),
-    Tier.LAPTOP: Size(5, 20_000, 4_000, Training(steps=4_000, learning_rate=2e-2)),
+    Tier.LAPTOP: Size(5, 20_000, 20_000, Training(steps=4_000, learning_rate=2e-2)),
     Tier.PAPER: Size(20, 200_000, 20_000, Training(steps=40_000, learning_rate=1e-2)),
 }
 CONDITION = 2.0  # beta of the conditional model
@@ -252,7 +252,8 @@ def points(training: Training) -> list[tuple[str, float, tuple[float, ...], Neur
     found: list[tuple[str, float, tuple[float, ...], NeuralSolver, float | None]] = [
         ("beta", beta, SPECTRUM, vae(beta), None) for beta in betas()
     ]
-    given = ConditionalVAE(short, noise_variance=NOISE, given=short, beta=CONDITION, training=training)
+    double = replace(training, steps=2 * training.steps)  # a unit just above the threshold is slow to find its axis
+    given = ConditionalVAE(short, noise_variance=NOISE, given=short, beta=CONDITION, training=double)
     found += [("correlation", rho, SHORT, given, rho) for rho in CORRELATIONS]
     half = replace(training, steps=max(1, training.steps // 2), learning_rate=training.learning_rate / 2)
     for panel, variance in (("upper_learned", None), ("upper_fixed", UPPER)):

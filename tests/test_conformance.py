@@ -66,6 +66,7 @@ from sparsesim.solvers.neural.relu_l1 import ReLUL1
 from sparsesim.solvers.neural.relu_output import ReLUOutput
 from sparsesim.solvers.neural.resampling import Resampling
 from sparsesim.solvers.neural.spade import SpaDE
+from sparsesim.solvers.neural.sparse_vae import SparseVAE
 from sparsesim.solvers.neural.tied_relu_l1 import TiedReLUL1
 from sparsesim.solvers.neural.tilted import TiltedERM
 from sparsesim.solvers.neural.top_afa import TopAFA
@@ -80,6 +81,7 @@ from sparsesim.solvers.neural.vae_info import InfoVAE
 from sparsesim.solvers.neural.vaease import VAEase
 from sparsesim.solvers.neural.variational_topk import VariationalTopK
 from sparsesim.solvers.neural.vq import VectorQuantised
+from sparsesim.solvers.neural.vsc import VariationalSparseCoding
 from sparsesim.solvers.neural.wasserstein import WassersteinAutoencoder
 from sparsesim.solvers.neural.weighted_relu_l1 import WeightedReLUL1
 from sparsesim.solvers.online import OnlineDictionaryLearning
@@ -169,6 +171,8 @@ SOLVERS: list[Solver] = [
     IdentifiableVAE(12, training=SHORT),
     DoubleVAE(12, training=SHORT),
     ConditionalVAE(12, training=SHORT),
+    VariationalSparseCoding(12, alpha=0.5, beta=0.05, training=SHORT),
+    SparseVAE(12, hidden=8, decoder_hidden=8, training=SHORT),
 ]
 
 

@@ -65,6 +65,8 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.solver import NeuralSolver as NeuralSolver
     from sparsesim.solvers.neural.solver import fit_together as fit_together
     from sparsesim.solvers.neural.spade import SpaDE as SpaDE
+    from sparsesim.solvers.neural.sparse_vae import SparseVAE as SparseVAE
+    from sparsesim.solvers.neural.sparse_vae import mask_support as mask_support
     from sparsesim.solvers.neural.tied_relu_l1 import TiedReLUL1 as TiedReLUL1
     from sparsesim.solvers.neural.tilted import TiltedERM as TiltedERM
     from sparsesim.solvers.neural.top_afa import TopAFA as TopAFA
@@ -83,6 +85,7 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.variational_topk import VariationalTopK as VariationalTopK
     from sparsesim.solvers.neural.vq import VectorQuantised as VectorQuantised
     from sparsesim.solvers.neural.vq import perplexity as perplexity
+    from sparsesim.solvers.neural.vsc import VariationalSparseCoding as VariationalSparseCoding
     from sparsesim.solvers.neural.wasserstein import WassersteinAutoencoder as WassersteinAutoencoder
     from sparsesim.solvers.neural.weighted_relu_l1 import WeightedReLUL1 as WeightedReLUL1
 
@@ -134,6 +137,7 @@ __getattr__, __dir__ = lazy(
         "resampling": ("Resampling",),
         "solver": ("NeuralEncoder", "NeuralSolver", "fit_together"),
         "spade": ("SpaDE",),
+        "sparse_vae": ("SparseVAE", "mask_support"),
         "tied_relu_l1": ("TiedReLUL1",),
         "tilted": ("TiltedERM",),
         "top_afa": ("TopAFA",),
@@ -149,6 +153,7 @@ __getattr__, __dir__ = lazy(
         "variational_topk": ("VariationalTopK",),
         "vq": ("VectorQuantised", "perplexity"),
         "wasserstein": ("WassersteinAutoencoder",),
+        "vsc": ("VariationalSparseCoding",),
         "weighted_relu_l1": ("WeightedReLUL1",),
     },
 )

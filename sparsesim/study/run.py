@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -17,13 +18,14 @@ from sparsesim.study.events import Failed as Failed
 from sparsesim.study.events import Finished as Finished
 from sparsesim.study.events import Started as Started
 from sparsesim.study.events import progress as progress
+from sparsesim.study.grouping import Grouped
 from sparsesim.study.policy import Policy
 from sparsesim.study.provenance import code_digest, provenance, source_digest, types_within
 from sparsesim.study.store import Failure, Store
 from sparsesim.study.table import Table
 
 if TYPE_CHECKING:
-    from sparsesim.study.cell import Labels, Study
+    from sparsesim.study.cell import Cell, Labels, Study
 
 PROTOCOL = 1  # raise it when the meaning of a row changes in a way that the digest of the code does not see
 
@@ -46,18 +48,30 @@ def study_keys(study: Study) -> dict[Labels, str]:
     TypeError, ValueError
         If a cell holds something that has no identity, such as an array or NaN.
     """
-    code, sources = code_digest(), dict[frozenset[type], str]()
-    names = tuple(metric.__name__ for metric in study.metrics)
+    code, names = code_digest(), tuple(metric.__name__ for metric in study.metrics)
+    sources = functools.cache(lambda kinds: source_digest([*study.metrics, *kinds]))
+    groups: dict[int, tuple[str, frozenset[type]]] = {}
     keys: dict[Labels, str] = {}
     for labels, cell in study.cells.items():
-        kinds = frozenset(types_within(cell))
-        if kinds not in sources:
-            sources[kinds] = source_digest([*study.metrics, *kinds])
         try:
-            keys[labels] = key_of(cell, names, PROTOCOL, (code, sources[kinds]))
+            what, kinds = _identity(cell, groups)
+            keys[labels] = key_of(what, names, PROTOCOL, (code, sources(kinds)))
         except (TypeError, ValueError) as error:
             raise type(error)(f"the cell {dict(labels)} of study {study.name} has no key: {error}") from error
     return keys
+
+
+def _identity(cell: Cell, groups: dict[int, tuple[str, frozenset[type]]]) -> tuple[object, frozenset[type]]:
+    """Return what a key is made of, and the types in it; ``groups`` remembers those of groups, by their address.
+
+    All cells of a group hold the same tuple, of which a key for each of them would make as many texts.
+    """
+    if not isinstance(cell, Grouped):
+        return cell, frozenset(types_within(cell))
+    at = id(cell.group)
+    if at not in groups:
+        groups[at] = key_of(cell.group), frozenset(types_within(cell))
+    return ("grouped", groups[at][0], cell.index), groups[at][1]
 
 
 def table(study: Study, store: Store | str | os.PathLike[str]) -> Table:

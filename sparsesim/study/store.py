@@ -246,8 +246,8 @@ class Store:
                 raise StoreConflictError(
                     f"two different rows for key {record.key}: {text.decode()} in segment {segment}, but "
                     f"{record.text.decode()} in {record.segment}, of {self.path}. A cell is not reproducible, or ran "
-                    "on another machine: find out which, then set both aside by 'sparsesim fsck --repair', or give "
-                    "another store."
+                    "on another machine: find out which, then remove one of the segments, or give another store. "
+                    "'sparsesim fsck --repair' sets both rows aside."
                 )
         return {key: decoded(text) for key, (text, _) in first.items()}
 

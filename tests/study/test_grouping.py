@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -116,3 +117,19 @@ def test_a_group_of_one_and_an_index_outside_are_refused():
         grouped(sweep(), 1)
     with pytest.raises(ValueError, match="index"):
         Grouped((cell(TopK(12, 2, training=TRAINING)),), 1)
+
+
+def test_the_key_of_a_grouped_cell_is_that_of_its_group_and_place_and_of_nothing_else():
+    together = grouped(sweep(), 8)
+    keys = study_keys(together)
+    copies = {label: pickle.loads(pickle.dumps(one)) for label, one in together.cells.items()}  # no tuple is shared
+    assert study_keys(replace(together, cells=copies)) == keys
+    changed = {
+        label: replace(one, group=(replace(one.group[0], seed=99), *one.group[1:])) if isinstance(one, Grouped) else one
+        for label, one in together.cells.items()
+    }
+    other = study_keys(replace(together, cells=changed))
+    assert {label for label in keys if keys[label] == other[label]} == {
+        label for label, one in together.cells.items() if not isinstance(one, Grouped)
+    }
+    assert len(set(keys.values())) == len(keys)

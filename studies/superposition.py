@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from typing import final
+from functools import lru_cache
+from typing import TypeAlias, final
 
 import numpy as np
 
@@ -142,21 +142,49 @@ class ToyCell:
         return Seen(trained(self.together)[self.place], self.feature)
 
 
-def _of_feature(seen: Seen, value: Callable[[Trained], FloatArray]) -> float:
-    return UNDEFINED if seen.feature < 0 else round(float(value(seen.model)[seen.feature]), DIGITS)
+@final
+@dataclass(frozen=True)
+class Optimum:
+    """The exact optimum of two features in one dimension: its loss, and W_1 W_2 there."""
+
+    loss: float
+    product: float
 
 
-def squared_norm(seen: Seen) -> float:
+@final
+@dataclass(frozen=True)
+class OptimumCell:
+    """A point of the plane of density and relative importance, without training."""
+
+    density: float
+    importance: float
+
+    def evaluate(self) -> Optimum:
+        """Return the optimum; that at importance r is that at 1/r with the features exchanged, and r times the loss."""
+        least, weights, _ = two_feature_optimum(self.density, min(self.importance, 1.0 / self.importance))
+        return Optimum(least * max(self.importance, 1.0), float(weights[0] * weights[1]))
+
+
+Result: TypeAlias = Seen | Optimum
+
+
+def _of_feature(seen: Result, value: Callable[[Trained], FloatArray]) -> float:
+    if isinstance(seen, Optimum) or seen.feature < 0:
+        return UNDEFINED
+    return round(float(value(seen.model)[seen.feature]), DIGITS)
+
+
+def squared_norm(seen: Result) -> float:
     """Return ||W_i||^2 of the feature."""
     return _of_feature(seen, lambda model: np.diag(model.gram))
 
 
-def dimensionality(seen: Seen) -> float:
+def dimensionality(seen: Result) -> float:
     """Return the fraction of a dimension that the feature has."""
     return _of_feature(seen, lambda model: feature_dimensionality(model.weights))
 
 
-def interference(seen: Seen) -> float:
+def interference(seen: Result) -> float:
     """Return sum_{j != i} (W_i . W_j)^2 / ||W_i||^2 of the feature, how much it shares; 0 where it is dropped."""
 
     def shared(model: Trained) -> FloatArray:
@@ -167,11 +195,11 @@ def interference(seen: Seen) -> float:
     return _of_feature(seen, shared)
 
 
-def gram_with(other: int) -> Callable[[Seen], float]:
+def gram_with(other: int) -> Callable[[Result], float]:
     """Return the metric ``gram_OTHER``: W_i . W_other, of models of `SHOWN` features."""
 
-    def gram(seen: Seen) -> float:
-        if seen.model.features.m != SHOWN or other > seen.feature:
+    def gram(seen: Result) -> float:
+        if isinstance(seen, Optimum) or seen.model.features.m != SHOWN or other > seen.feature:
             return UNDEFINED  # the matrix is symmetric
         return _of_feature(seen, lambda model: model.gram[other])
 
@@ -179,52 +207,47 @@ def gram_with(other: int) -> Callable[[Seen], float]:
     return gram
 
 
-def _of_model(seen: Seen, value: Callable[[Trained], float]) -> float:
-    return UNDEFINED if seen.feature >= 0 else float(value(seen.model))
+def _of_model(seen: Result, value: Callable[[Trained], float]) -> float:
+    return UNDEFINED if isinstance(seen, Optimum) or seen.feature >= 0 else float(value(seen.model))
 
 
-def loss(seen: Seen) -> float:
+def loss(seen: Result) -> float:
     """Return the exact expected loss, of two features or of exactly one active; else NaN."""
     return _of_model(seen, Trained.loss)
 
 
-@cache
-def _optimum(density: float, importance: float) -> tuple[float, float]:
-    """Return the least loss of two features in one dimension and W_1 W_2 there, by symmetry from importance <= 1."""
-    least, weights, _ = two_feature_optimum(density, min(importance, 1.0 / importance))
-    return least * max(importance, 1.0), float(weights[0] * weights[1])
+def _of_pair(seen: Result, value: Callable[[Trained], float]) -> float:
+    if isinstance(seen, Optimum) or seen.model.weights.shape != (2, 1):
+        return UNDEFINED
+    return _of_model(seen, value)
 
 
-def _of_pair(seen: Seen, value: Callable[[Trained], float]) -> float:
-    return _of_model(seen, value) if seen.model.weights.shape == (2, 1) else UNDEFINED
-
-
-def optimal_loss(seen: Seen) -> float:
+def optimal_loss(seen: Result) -> float:
     """Return the least loss of two features in one dimension, found by BFGS over weights and biases."""
-    return _of_pair(seen, lambda model: _optimum(model.features.density, model.features.importance)[0])
+    return seen.loss if isinstance(seen, Optimum) else UNDEFINED
 
 
-def optimal_product(seen: Seen) -> float:
+def optimal_product(seen: Result) -> float:
     """Return W_1 W_2 at that optimum: near -1 an antipodal pair, 0 where one feature is dropped."""
-    return _of_pair(seen, lambda model: _optimum(model.features.density, model.features.importance)[1])
+    return seen.product if isinstance(seen, Optimum) else UNDEFINED
 
 
-def product(seen: Seen) -> float:
+def product(seen: Result) -> float:
     """Return W_1 W_2 of two features in one dimension."""
     return _of_pair(seen, lambda model: float(model.gram[0, 1]))
 
 
-def norm_gap(seen: Seen) -> float:
+def norm_gap(seen: Result) -> float:
     """Return W_1^2 - W_2^2 of two features in one dimension: 1 where only the first is kept, -1 only the second."""
     return _of_pair(seen, lambda model: float(model.gram[0, 0] - model.gram[1, 1]))
 
 
-def hidden_per_feature(seen: Seen) -> float:
+def hidden_per_feature(seen: Result) -> float:
     """Return D* = d / ||W||_F^2, hidden dimensions over features represented."""
     return _of_model(seen, lambda model: dimensions_per_feature(model.weights))
 
 
-def represented(seen: Seen) -> float:
+def represented(seen: Result) -> float:
     """Return how many features have at least half the unit norm."""
     return _of_model(seen, lambda model: float((np.linalg.norm(model.weights, axis=1) > REPRESENTED).sum()))
 
@@ -233,7 +256,7 @@ def _near(values: FloatArray, place: float) -> float:
     return float((np.abs(values - place) <= LINE).sum())
 
 
-def line_at(name: str) -> tuple[Callable[[Seen], float], Callable[[Seen], float]]:
+def line_at(name: str) -> tuple[Callable[[Result], float], Callable[[Result], float]]:
     """Return the metrics ``at_NAME`` and ``beside_NAME``: features on a line of dimensionality, and in its flanks.
 
     On the line is within `LINE` of the fraction; beside is the mean number in intervals as wide, `FLANK` above and
@@ -241,10 +264,10 @@ def line_at(name: str) -> tuple[Callable[[Seen], float], Callable[[Seen], float]
     """
     fraction = STICKY_FRACTIONS[name]
 
-    def at(seen: Seen) -> float:
+    def at(seen: Result) -> float:
         return _of_model(seen, lambda model: _near(feature_dimensionality(model.weights), fraction))
 
-    def beside(seen: Seen) -> float:
+    def beside(seen: Result) -> float:
         def flanks(model: Trained) -> float:
             values = feature_dimensionality(model.weights)
             return (_near(values, fraction - FLANK) + _near(values, fraction + FLANK)) / 2.0
@@ -257,7 +280,7 @@ def line_at(name: str) -> tuple[Callable[[Seen], float], Callable[[Seen], float]
 
 
 LINES = tuple(name for name, fraction in STICKY_FRACTIONS.items() if fraction < 1.0)
-METRICS: tuple[Callable[[Seen], float], ...] = (
+METRICS: tuple[Callable[[Result], float], ...] = (
     squared_norm,
     dimensionality,
     interference,

@@ -9,7 +9,7 @@ import numpy as np
 from sparsesim.solvers.neural.relu_output import ReLUOutput
 from sparsesim.solvers.neural.train import Training
 from sparsesim.study import Cell, Labels, Study, labels
-from studies.superposition import METRICS, SHOWN, Features, Together, ToyCell
+from studies.superposition import METRICS, SHOWN, Features, OptimumCell, Together, ToyCell
 from studies.tiers import Tier
 
 GRAM = (5, 0.7, (1.0, 0.3, 0.1, 0.03, 0.01))  # hidden dimensions, decay of importance, densities
@@ -73,9 +73,13 @@ def _matrices(size: Size, seed: int) -> dict[Labels, Cell]:
     return cells
 
 
+def _grid(size: Size) -> list[tuple[float, float]]:
+    return [(density, ratio) for density in size.plane[0] for ratio in size.plane[1]]
+
+
 def _plane(size: Size, seed: int) -> dict[Labels, Cell]:
     """Return models of two features in one dimension, over density and relative importance."""
-    grid = [(density, ratio) for density in size.plane[0] for ratio in size.plane[1]]
+    grid = _grid(size)
     models = tuple(Features(2, density, ratio) for density, ratio in grid)
     together = Together(
         models, ReLUOutput(1, training=_training(size, size.steps, 0.01)), seed, size.samples, size.starts
@@ -115,6 +119,9 @@ def _uniform(size: Size, seed: int) -> dict[Labels, Cell]:
 def study(tier: Tier) -> Study:
     """Return the toy models at ``tier``: Gram matrices, the plane of two features, polygons, and uniform features."""
     size, cells = SIZES[tier], dict[Labels, Cell]()
+    for density, ratio in _grid(size):
+        label = labels(part="optimum", m=2, density=density, importance=ratio, seed=0, feature=-1)
+        cells[label] = OptimumCell(density, ratio)
     for seed in range(size.seeds):
         cells |= _matrices(size, seed) | _plane(size, seed) | _polygons(size, seed) | _uniform(size, seed)
     question = "When do more features than dimensions share them, and in which arrangements?"

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "sparsesim._": BASE,
     "sparsesim": BASE,
     "sparsesim.sklearn": BASE | {"sparsesim.solvers"},
-    "sparsesim.kernels": {"sparsesim.kernels.sampling", "sparsesim.kernels.greedy", "sparsesim.kernels.compiled"},
+    "sparsesim.kernels": {f"sparsesim.kernels.{shared}" for shared in ("chains", "compiled", "greedy", "sampling")},
     "sparsesim.generators": BASE | {"sparsesim.kernels", "sparsesim.generators"},
     "sparsesim.solvers": BASE | {"sparsesim.kernels", "sparsesim.solvers"},
     "sparsesim.metrics": BASE | {"sparsesim.kernels", "sparsesim.solvers", "sparsesim.metrics"},

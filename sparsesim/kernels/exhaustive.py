@@ -206,18 +206,19 @@ def _root_(gram: Any, alpha: Any, m: Any, h: Any, free: Any) -> int:
 
 
 @njit(cache=True)
-def _search_row_(x: Any, alpha: Any, gram: Any, price: float, limit: Any, indices: Any, data: Any, record: Any) -> None:
+def _search_row_(x: Any, alpha: Any, gram: Any, law: Any, limit: Any, indices: Any, data: Any, record: Any) -> None:
     """Write the best support, its coefficients, and in ``record`` its certificate and size.
 
-    The work arrays are made here: allocated and filled inside a parallel loop they may be hoisted out of it.
+    ``law`` is the price of an atom, and what a support must explain beyond its prices to be taken at all. The work
+    arrays are made here: allocated and filled inside a parallel loop they may be hoisted out of it.
     """
-    k, budget, non_negative = limit
+    (price, least), (k, budget, non_negative) = law, limit
     p, levels = len(gram), max(k - 1, 1)
     grams, slopes = np.empty((levels, p, p)), np.empty((levels, p))
     free, counts, place = np.empty((levels, p), np.int64), np.empty(levels, np.int64), np.empty(levels, np.int64)
     tree = (grams, slopes, free, counts, place, np.empty((levels, k + 1)), np.empty(p), np.empty(p, np.int64))
     state = (np.empty(k + 1, np.int64), np.zeros(k + 1))
-    best = (indices, data, np.zeros(2))
+    best = (indices, data, np.array([least, 0.0]))
     spare = (np.empty(k), np.empty((k, k)), np.empty(k, np.int64))
     energy = np.sum(x**2)
     problem = (gram, alpha, energy, price, non_negative)
@@ -230,9 +231,10 @@ def _search_row_(x: Any, alpha: Any, gram: Any, price: float, limit: Any, indice
 
 
 @njit(cache=True, parallel=True)
-def _search_all_(x: Any, alpha: Any, gram: Any, price: Any, limit: Any, indices: Any, data: Any, record: Any) -> None:
+def _search_all_(x: Any, alpha: Any, gram: Any, law: Any, limit: Any, indices: Any, data: Any, record: Any) -> None:
     for row in prange(len(x)):
-        _search_row_(x[row], alpha[row], gram, price[row], limit, indices[row], data[row], record[row])
+        own = (law[row, 0], law[row, 1])
+        _search_row_(x[row], alpha[row], gram, own, limit, indices[row], data[row], record[row])
 
 
 def exhaustive_search(
@@ -240,6 +242,7 @@ def exhaustive_search(
     alpha: npt.NDArray[Any],
     gram: npt.NDArray[Any],
     price: npt.NDArray[Any],
+    least: npt.NDArray[Any],
     limit: tuple[int, int, bool],
 ) -> tuple[tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]], npt.NDArray[Any]]:
     """Return ``indices, data (n, k)`` with ``count (n,)`` entries in use, and a certificate ``(n, 3)`` for each row.
@@ -249,11 +252,12 @@ def exhaustive_search(
     x : (n, d) rows, of which only the energy is used beside ``alpha (n, p)``, their products with the atoms.
     gram : (p, p) products of the atoms.
     price : (n,) of one atom, in squared error.
+    least : (n,) energy less prices that a support must explain more than: others are not looked for.
     limit : atoms, nodes visited at most, and whether codes are non-negative.
 
     The certificate is a lower bound on the objective, the nodes visited, and 1 where the codes are proven optimal.
     """
     indices, data = np.empty((len(x), limit[0]), np.int64), np.empty((len(x), limit[0]))
     record = np.empty((len(x), 4))
-    _search_all_(x, alpha, gram, price, limit, indices, data, record)
+    _search_all_(x, alpha, gram, np.stack([price, least], axis=1), limit, indices, data, record)
     return (indices, data, record[:, 3].astype(np.int64)), record[:, :3]

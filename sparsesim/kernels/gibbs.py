@@ -1,8 +1,9 @@
-"""Collapsed Gibbs sampling of supports of Bernoulli-Gaussian codes, one sample per loop step.
+"""Collapsed Gibbs sampling of supports of codes with Gaussian values, one sample per loop step.
 
 Values are integrated out. With rho = noise variance / slab variance and M = G_SS + diag(rho_S), the chain keeps M^-1
 of its support S. For an atom i outside, ``pivot = G_ii + rho_i - G_iS M^-1 G_Si``; ``left = b_i - G_iS M^-1 b_S`` give
-its odds ``odds_i sqrt(rho_i / pivot) exp(left^2 / (2 noise pivot))`` and, active, its mean ``left / pivot``.
+its odds ``odds_i sqrt(rho_i / pivot) exp(left^2 / (2 noise pivot))`` and, active, its mean ``left / pivot``. Where
+exactly k atoms are active, an atom leaves S and another joins it, with chances in proportion to these odds.
 """
 
 from __future__ import annotations
@@ -14,33 +15,12 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
-from sparsesim.kernels.sampling import next64_, uniform_
+from sparsesim.kernels.chains import seed_
+from sparsesim.kernels.sampling import uniform_
 
-MIX1, MIX2, GOLDEN = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB), np.uint64(0x9E3779B97F4A7C15)
 RELOCATIONS = 8  # between two sweeps, at most
-U27, U30, U31 = np.uint64(27), np.uint64(30), np.uint64(31)
 
 Array = npt.NDArray[Any]
-
-
-@njit(cache=True)
-def _mix(word: Any) -> Any:
-    """Return splitmix64's scrambling of ``word``."""
-    word = (word ^ (word >> U30)) * MIX1
-    word = (word ^ (word >> U27)) * MIX2
-    return word ^ (word >> U31)
-
-
-@njit(cache=True)
-def _seed_(bits: Any, seed: Any, chain: int, state: Any) -> None:
-    """Write a random state that is a function of a row's bits, the seed and the chain."""
-    word = _mix(seed + GOLDEN * np.uint64(chain + 1))
-    for column in range(len(bits)):
-        word = _mix((word ^ bits[column]) + GOLDEN)
-    for i in range(4):
-        word = word + GOLDEN
-        state[i] = _mix(word)
-    next64_(state)
 
 
 @njit(cache=True)
@@ -110,28 +90,75 @@ def _favour_(problem: Any, atom: int, heat: float, held: Any, size: int) -> Any:
 
 
 @njit(cache=True)
-def _relocate_(problem: Any, heat: float, state: Any, held: Any, size: int, spare: Any) -> None:
-    """Take a random atom out of S and put one in, drawn by the posterior given the rest of S."""
-    chosen, place, inverse, v = held
+def _leave_(state: Any, held: Any, size: int) -> int:
+    """Take a random atom out of S; return how many are left."""
+    chosen, place, inverse, _ = held
     at = int(uniform_(state) * size)
     gone = chosen[at]
     _remove_(at, chosen, size, inverse)
-    size -= 1
     place[chosen[at]] = at
     place[gone] = -1
-    top, total = -np.inf, 0.0
+    return size - 1
+
+
+@njit(cache=True)
+def _weigh_(problem: Any, heat: float, held: Any, size: int, weight: Any, mean: Any) -> float:
+    """Write how likely each atom is to join S next, up to a factor, and its mean if it does; return the sum."""
+    place, top, total = held[1], -np.inf, 0.0
     for atom in range(len(place)):
-        spare[atom] = _favour_(problem, atom, heat, held, size)[0] if place[atom] < 0 else -np.inf
-        top = max(top, spare[atom])
+        weight[atom], mean[atom] = -np.inf, 0.0
+        if place[atom] < 0:
+            weight[atom], _, mean[atom] = _favour_(problem, atom, heat, held, size)
+        top = max(top, weight[atom])
     for atom in range(len(place)):
-        total += math.exp(spare[atom] - top)
-        spare[atom] = total
-    value, atom = uniform_(state) * total, 0
-    while spare[atom] <= value:
+        weight[atom] = math.exp(weight[atom] - top)
+        total += weight[atom]
+    return total
+
+
+@njit(cache=True)
+def _join_(problem: Any, state: Any, held: Any, size: int, weight: Any, total: float) -> None:
+    """Put an atom into S, drawn by ``weight``, whose sum in this order is ``total``."""
+    chosen, place, inverse, v = held
+    value, atom, passed = uniform_(state) * total, 0, weight[0]
+    while passed <= value:
         atom += 1
-    pivot = _favour_(problem, atom, heat, held, size)[1]
+        passed += weight[atom]
+    pivot = _favour_(problem, atom, 1.0, held, size)[1]
     _add_(atom, chosen, size, inverse, v, pivot)
     place[atom] = size
+
+
+@njit(cache=True)
+def _relocate_(problem: Any, heat: float, state: Any, held: Any, size: int, out: Any) -> None:
+    """Take a random atom out of S and put one in, drawn by the posterior given the rest of S."""
+    size = _leave_(state, held, size)
+    total = _weigh_(problem, heat, held, size, *out)
+    _join_(problem, state, held, size, out[0], total)
+
+
+@njit(cache=True)
+def _expect_(problem: Any, held: Any, size: int, drawn: Any, code: Any, active: Any) -> None:
+    """Add E[z | x, S] and P(active | x, S), where one atom is still to join S: by ``weight``, of sum ``total``.
+
+    Where i joins, the means on S are M^-1 (b_S - G_Si mean_i): linear in i, so that one product averages them.
+    """
+    gram, _, _, b, _ = problem
+    chosen, place, inverse, left = held
+    weight, mean, total = drawn
+    for t in range(size):
+        left[t] = b[chosen[t]]
+    for atom in range(len(place)):
+        if place[atom] < 0:
+            share = weight[atom] / total
+            active[atom] += share
+            code[atom] += share * mean[atom]
+            for t in range(size):
+                left[t] -= share * mean[atom] * gram[atom, chosen[t]]
+    for s in range(size):
+        active[chosen[s]] += 1.0
+        for t in range(size):
+            code[chosen[s]] += inverse[s, t] * left[t]
 
 
 @njit(cache=True)
@@ -156,9 +183,32 @@ def _sweep_(problem: Any, heat: float, state: Any, held: Any, size: int, out: An
 
 
 @njit(cache=True)
+def _exchange_(
+    problem: Any, heat: float, state: Any, held: Any, k: int, counts: bool, spare: Any, code: Any, active: Any
+) -> None:
+    """Let k atoms leave S one after the other, each time putting one in; add what is known of the codes in between."""
+    for _ in range(k):
+        size = _leave_(state, held, k)
+        total = _weigh_(problem, heat, held, size, *spare)
+        if counts:
+            _expect_(problem, held, size, (*spare, total), code, active)
+        _join_(problem, state, held, size, spare[0], total)
+
+
+@njit(cache=True)
+def _begin_(problem: Any, heat: float, state: Any, held: Any, k: int, spare: Any) -> int:
+    """Leave k atoms in S, drawn one after the other."""
+    for i in range(len(held[1])):
+        held[1][i] = -1
+    for size in range(k):
+        _join_(problem, state, held, size, spare[0], _weigh_(problem, heat, held, size, *spare))
+    return k
+
+
+@njit(cache=True)
 def _chains_(bits: Any, problem: Any, plan: Any, code: Any, active: Any) -> None:
     """Write averages of E[z_i | x, other activities] and P(z_i active | x, other activities) over all chains."""
-    seed, chains, warm, sweeps, hottest = plan
+    seed, chains, warm, sweeps, hottest, k = plan
     p = len(problem[3])
     chance, mean, state = np.empty(p), np.empty(p), np.empty(4, np.uint64)
     chosen, place, inverse, v = (
@@ -171,14 +221,16 @@ def _chains_(bits: Any, problem: Any, plan: Any, code: Any, active: Any) -> None
     for i in range(p):
         code[i] = active[i] = 0.0
     for chain in range(chains):
-        _seed_(bits, seed, chain, state)
-        size = 0
-        for i in range(p):
-            place[i] = -1
+        seed_(bits, seed, chain, state)
+        size = _begin_(problem, hottest if warm else 1.0, state, held, k, (chance, mean))
         for sweep in range(warm + sweeps):
             heat = hottest ** (1.0 - (sweep + 1.0) / warm) if sweep < warm else 1.0
+            if k > 0:
+                _rebuild_(problem[0], problem[1], chosen, size, inverse, v)
+                _exchange_(problem, heat, state, held, k, sweep >= warm, (chance, mean), code, active)
+                continue
             for _ in range(min(size, RELOCATIONS)):
-                _relocate_(problem, heat, state, held, size, chance)
+                _relocate_(problem, heat, state, held, size, (chance, mean))
             _rebuild_(problem[0], problem[1], chosen, size, inverse, v)
             size = _sweep_(problem, heat, state, held, size, (chance, mean))
             if sweep >= warm:
@@ -186,8 +238,8 @@ def _chains_(bits: Any, problem: Any, plan: Any, code: Any, active: Any) -> None
                     code[i] += chance[i] * mean[i]
                     active[i] += chance[i]
     for i in range(p):
-        code[i] /= chains * sweeps
-        active[i] /= chains * sweeps
+        code[i] /= chains * sweeps * max(k, 1)
+        active[i] /= chains * sweeps * max(k, 1)
 
 
 @njit(cache=True, parallel=True)
@@ -204,7 +256,7 @@ def sample_supports(
     gram: Array,
     prior: tuple[Array, Array],
     precision: Array,
-    plan: tuple[int, int, int, int, float],
+    plan: tuple[int, int, int, int, float, int],
 ) -> tuple[Array, Array]:
     """Return averages over draws of posterior means and of P(active), each ``(n, p)``.
 
@@ -215,10 +267,11 @@ def sample_supports(
     gram : (p, p) products of the atoms.
     prior : rho ``(p,)`` and log prior odds ``(p,)``.
     precision : (n,) one over the noise variance.
-    plan : seed, chains, sweeps that are not counted, sweeps that are, and the temperature of the first.
+    plan : seed, chains, sweeps that are not counted, sweeps that are, the temperature of the first, and how many atoms
+        are active in every support, 0 for any number.
     """
     codes, active = np.empty(b.shape), np.empty(b.shape)
-    seed, chains, warm, sweeps, hottest = plan
+    seed, *rest = plan
     bits = np.ascontiguousarray(x + 0.0).view(np.uint64)  # -0.0 seeds as 0.0 does
-    _sample_(bits, gram, *prior, b, precision, (np.uint64(seed), chains, warm, sweeps, hottest), codes, active)
+    _sample_(bits, gram, *prior, b, precision, (np.uint64(seed), *rest), codes, active)
     return codes, active

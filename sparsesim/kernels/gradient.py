@@ -142,27 +142,39 @@ def _hard_(
 
 @njit(cache=True)
 def _pursue_(x: Any, alpha: Any, dictionary: Any, k: int, limit: Any, best: Any, work: Any) -> int:
-    """Make ``k`` selections, each with the best step along the gradient on all atoms selected so far."""
-    energy, floor, tolerance, _ = limit
+    """Make ``k`` selections, each with the best step along the gradient on all atoms selected so far.
+
+    Non-negative coefficients at zero do not fall, and the step ends where the first of the others would.
+    """
+    energy, floor, tolerance, non_negative = limit
     slope, direction = work[0], work[1]
     chosen, values = best
     size, left = 0, energy
     slope[:] = alpha
     for _ in range(k):
-        atom = int(np.argmax(np.abs(slope)))
-        if not abs(slope[atom]) > floor:
-            break
-        if not np.any(chosen[:size] == atom):
+        atom = int(np.argmax(slope) if non_negative else np.argmax(np.abs(slope)))
+        new = (slope[atom] if non_negative else abs(slope[atom])) > floor
+        if new and not np.any(chosen[:size] == atom):
             chosen[size], values[size] = atom, 0.0
             size += 1
-        norm = 0.0
+        norm, steepest = 0.0, 0.0
         for i in range(size):
-            direction[i] = slope[chosen[i]]
+            stays = non_negative and values[i] == 0 and slope[chosen[i]] < 0
+            direction[i] = 0.0 if stays else slope[chosen[i]]
             norm += direction[i] ** 2
-        step = norm / _energy(dictionary, chosen, direction, size)
-        left -= step * norm
+            steepest = max(steepest, abs(direction[i]))
+        if not steepest > floor:
+            break
+        bend, last = _energy(dictionary, chosen, direction, size), -1
+        step = norm / bend
         for i in range(size):
-            values[i] += step * direction[i]
+            if non_negative and values[i] + step * direction[i] < 0:
+                step, last = values[i] / -direction[i], i
+        left -= step * (2.0 * norm - step * bend)
+        for i in range(size):
+            values[i] = 0.0 if i == last else values[i] + step * direction[i]
+            if non_negative:
+                values[i] = max(values[i], 0.0)
         if tolerance > 0 and left <= tolerance**2 * energy:
             break
         correlations_(x, alpha, dictionary, chosen, values, size, slope)

@@ -67,66 +67,142 @@ def top_(score: Any, k: int, floor: float, non_negative: bool, out: Any) -> int:
     return size
 
 
+@njit(cache=True, fastmath={"contract", "reassoc"})
+def _dot(a: Any, b: Any, size: int) -> float:
+    total = 0.0
+    for t in range(size):
+        total += a[t] * b[t]
+    return total
+
+
 @njit(cache=True)
-def solve_(g: Any, b: Any, use: Any, size: int, factor: Any, out: Any) -> None:
-    """Write the solution of g[use][:, use] out[use] = b[use] by Cholesky; unused and dependent entries become zero."""
+def solve_(g: Any, b: Any, size: int, factor: Any, out: Any) -> None:
+    """Write the solution of g out = b by Cholesky; an entry that depends on those before it becomes zero."""
     for i in range(size):
-        diagonal = g[i, i] if use[i] else 0.0
+        row = factor[i]
         for j in range(i):
-            value = g[i, j] if use[i] and use[j] else 0.0
-            for t in range(j):
-                value -= factor[i, t] * factor[j, t]
-            factor[i, j] = value / factor[j, j] if factor[j, j] > 0 else 0.0
-            diagonal -= factor[i, j] ** 2
-        factor[i, i] = math.sqrt(diagonal) if diagonal > DEPENDENT else 0.0
-        if factor[i, i] == 0:
-            factor[i, :i] = 0
-        value = b[i]
-        for t in range(i):
-            value -= factor[i, t] * out[t]
-        out[i] = value / factor[i, i] if factor[i, i] > 0 else 0.0
+            other = factor[j]
+            row[j] = (g[i, j] - _dot(row, other, j)) / other[j] if other[j] > 0 else 0.0
+        diagonal = g[i, i] - _dot(row, row, i)
+        row[i] = math.sqrt(diagonal) if diagonal > DEPENDENT else 0.0
+        if row[i] == 0:
+            row[:i] = 0
+        out[i] = (b[i] - _dot(row, out, i)) / row[i] if row[i] > 0 else 0.0
     for i in range(size - 1, -1, -1):
-        for t in range(i + 1, size):
-            out[i] -= factor[t, i] * out[t]
-        out[i] = out[i] / factor[i, i] if factor[i, i] > 0 else 0.0
+        row = factor[i]
+        out[i] = out[i] / row[i] if row[i] > 0 else 0.0
+        for t in range(i):
+            out[t] -= row[t] * out[i]
 
 
 @njit(cache=True)
-def descend_(g: Any, b: Any, size: int, entering: int, use: Any, factor: Any, trial: Any, solution: Any) -> bool:
-    """Let ``entering`` grow from zero until the least squares solution on the atoms in use is positive.
+def _enter_(g: Any, b: Any, entering: int, held: Any, count: int, spare: Any) -> bool:
+    """Let an atom join the ``count`` in use: a column of R and a number of R^-T b; return False where it depends."""
+    order, factor, image = held
+    pivot, value = g[entering, entering], b[entering]
+    for t in range(count):
+        spare[t] = g[entering, order[t]]
+    for t in range(count):
+        row = factor[t]
+        own = spare[t] / row[t]
+        for s in range(t + 1, count):
+            spare[s] -= own * row[s]
+        row[count] = own
+        pivot -= own * own
+        value -= own * image[t]
+    if not pivot > DEPENDENT:
+        return False
+    order[count], factor[count, count] = entering, math.sqrt(pivot)
+    image[count] = value / factor[count, count]
+    return True
 
-    Returns False where rounding alone made ``entering`` look useful (it depends on those in use).
+
+@njit(cache=True)
+def _leave_(held: Any, count: int, place: int) -> int:
+    """Take the atom at ``place`` out of those in use; rotations keep R triangular. Returns how many are left."""
+    order, factor, image = held
+    for t in range(place, count - 1):
+        order[t] = order[t + 1]
+    for i in range(count):
+        row = factor[i]
+        for t in range(max(place, i - 1), count - 1):
+            row[t] = row[t + 1]
+    for t in range(place, count - 1):
+        upper, lower = factor[t], factor[t + 1]
+        length = math.hypot(upper[t], lower[t])
+        c, s = upper[t] / length, lower[t] / length
+        for j in range(t, count - 1):
+            u, v = upper[j], lower[j]
+            upper[j], lower[j] = c * u + s * v, c * v - s * u
+        image[t], image[t + 1] = c * image[t] + s * image[t + 1], c * image[t + 1] - s * image[t]
+    return count - 1
+
+
+@njit(cache=True)
+def _descend_(held: Any, count: int, trial: Any, solution: Any) -> int:
+    """Go to least squares on the atoms in use, those that reach zero leaving on the way; return how many stay.
+
+    The coefficients of those in use are positive, but for one that has just entered: its target is.
     """
-    use[entering] = True
+    order, factor, image = held
     while True:
-        solve_(g, b, use, size, factor, trial)
-        if solution[entering] == 0 and trial[entering] <= 0:
-            use[entering] = False
-            return False
+        for i in range(count - 1, -1, -1):
+            row = factor[i]
+            trial[i] = (image[i] - _dot(row[i + 1 :], trial[i + 1 :], count - i - 1)) / row[i]
         step, leaving = 1.0, -1
-        for i in range(size):
-            if use[i] and trial[i] <= 0 and solution[i] <= step * (solution[i] - trial[i]):
-                step, leaving = solution[i] / (solution[i] - trial[i]), i
+        for t in range(count):
+            value = solution[order[t]]
+            if trial[t] <= 0 and value <= step * (value - trial[t]):
+                step, leaving = value / (value - trial[t]), t
         if leaving < 0:
-            solution[:size] = trial[:size]
-            return True
-        for i in range(size):
-            solution[i] += step * (trial[i] - solution[i])
-            if i == leaving or solution[i] <= 0:
-                use[i] = False
+            for t in range(count):
+                solution[order[t]] = trial[t]
+            return count
+        for t in range(count - 1, -1, -1):
+            i = order[t]
+            solution[i] += step * (trial[t] - solution[i])
+            if t == leaving or solution[i] <= 0:
                 solution[i] = 0.0
+                count = _leave_(held, count, t)
 
 
 @njit(cache=True)
-def least_squares_(g: Any, b: Any, size: int, floor: float, use: Any, factor: Any, trial: Any, solution: Any) -> None:
-    """Minimise c'gc/2 - b'c over c >= 0 from a feasible start (Lawson and Hanson), to slopes of at most ``floor``."""
+def resume_(g: Any, b: Any, size: int, held: Any, work: Any, solution: Any) -> int:
+    """Take the positive of ``solution`` into use and go to least squares on them; return how many are in use."""
+    count, trial = 0, work[1]
+    for i in range(size):
+        if solution[i] > 0 and _enter_(g, b, i, held, count, trial):
+            count += 1
+        else:
+            solution[i] = 0.0
+    return _descend_(held, count, trial, solution)
+
+
+@njit(cache=True)
+def least_squares_(g: Any, b: Any, size: int, count: int, floor: float, held: Any, work: Any, solution: Any) -> int:
+    """Minimise c'gc/2 - b'c over c >= 0 (Lawson and Hanson) to slopes of at most ``floor``; return how many are in use.
+
+    It goes on from ``solution``, least squares on the ``count`` atoms in use: ``held`` is their places, the triangle R
+    with R'R = g on them, and R^-T b. One atom enters at a time, that of largest slope, and a step costs the square of
+    the atoms in use and a pass over their rows of g.
+    """
+    slope, trial, barred = work
+    order = held[0]
+    barred[:size] = False
     for _ in range(3 * size + 3):  # each pass lowers the objective; the bound only guards against rounding
+        slope[:size] = b[:size]
+        for t in range(count):
+            trial[t] = solution[order[t]]
+        subtract_(slope[:size], trial, g, order, count)
         steepest, entering = floor, -1
         for i in range(size):
-            slope = b[i]
-            for t in range(size):
-                slope -= g[i, t] * solution[t]
-            if not use[i] and slope > steepest:
-                steepest, entering = slope, i
-        if entering < 0 or not descend_(g, b, size, entering, use, factor, trial, solution):
-            return
+            if solution[i] == 0 and not barred[i] and slope[i] > steepest:
+                steepest, entering = slope[i], i
+        if entering < 0:
+            break
+        # rounding alone may make an atom look useful: one that depends on those in use, or would not grow
+        if not _enter_(g, b, entering, held, count, trial) or held[2][count] <= 0:
+            barred[entering] = True
+            continue
+        count = _descend_(held, count + 1, trial, solution)
+    return count

@@ -14,26 +14,17 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
+from sparsesim.kernels.chains import cut
+
 GAUSSIAN, HALF_NORMAL, EXPONENTIAL = range(3)
-FAR = -30.0  # below, moments of a normal cut at zero by their series: relative error below 1e-8
 LEAST_RATE = 1e-8  # of a learned rate, and of one minus it
 WORST = 4.0  # of the energy of a sample: codes that fit worse than their negative have diverged
 CLIP = 1e-12  # of the mean sensitivity of a denoiser, and of one minus it
+REMEMBERED, MOST_MEMORY = 20, 0.9  # steps to the memory term of a start, which is at most this
+DOUBT = 1e-3  # of what is not known of a code without a start: what is at least not known of one with
 ROOT_TWO_PI = math.sqrt(2.0 * math.pi)
 
 Array = npt.NDArray[Any]
-
-
-@njit(cache=True)
-def _cut(a: float) -> Any:
-    """Return ln Phi(a) + a^2 / 2, and mean and variance of N(a, 1) above zero."""
-    if a > FAR:
-        tail = 0.5 * math.erfc(-a / math.sqrt(2.0))
-        hazard = math.exp(-0.5 * a * a) / (ROOT_TWO_PI * tail)
-        return math.log(tail) + 0.5 * a * a, a + hazard, max(1.0 - hazard * (a + hazard), 0.0)
-    y = 1.0 / (a * a)
-    log_tail = math.log1p(y * (-1.0 + y * (3.0 - 15.0 * y))) - math.log(-a * ROOT_TWO_PI)
-    return log_tail, (1.0 + y * (-2.0 + y * (10.0 - 74.0 * y))) / -a, y * (1.0 + y * (-6.0 + y * (50.0 - 518.0 * y)))
 
 
 @njit(cache=True)
@@ -41,7 +32,7 @@ def _denoise(kind: int, r: float, level: float, log_odds: float, spread: float, 
     """Return P(active), mean and variance of an entry given r, and mean and variance given that it is active."""
     if kind == EXPONENTIAL:
         size, width = math.sqrt(spread), math.sqrt(level)
-        log_tail, mean, variance = _cut((r - level / size) / width)
+        log_tail, mean, variance = cut((r - level / size) / width)
         favour = log_odds + log_tail + math.log(width / size * ROOT_TWO_PI)
         mean, variance = mean * width, variance * level
     else:
@@ -49,7 +40,7 @@ def _denoise(kind: int, r: float, level: float, log_odds: float, spread: float, 
         favour = log_odds + 0.5 * math.log(level / (spread + level))
         if kind == HALF_NORMAL:
             width = math.sqrt(share * level)
-            log_tail, mean, variance = _cut(r * share / width)
+            log_tail, mean, variance = cut(r * share / width)
             favour += log_tail + math.log(2.0)
             mean, variance = mean * width, variance * width * width
         else:
@@ -115,14 +106,51 @@ def _image_(codes: Any, atoms: Any, out: Any) -> None:
 
 
 @njit(cache=True)
+def _remember_(prior: Any, atoms: Any, now: Any, z: Any, least: float, work: Any) -> float:
+    """Scale the residual ``z`` of a start to what it is with memory at a fixed point; return the effective noise.
+
+    There z = (x - now A) / (1 - memory), where memory = sum of variances / (d noise) at z.
+    """
+    r, fresh, totals = work
+    scale, base, d = 1.0, _dot(z, z) / len(z), len(z)
+    level = max(base, least)
+    for i in range(len(now)):
+        r[i] = _dot(atoms[i], z)
+    shift = r.copy()
+    for _ in range(REMEMBERED):
+        for i in range(len(now)):
+            r[i] = now[i] + scale * shift[i]
+        _estimate_(prior, r, level, fresh, totals)
+        scale = 1.0 / (1.0 - min(totals[0] / (level * d), MOST_MEMORY))
+        level = max(scale * scale * base, least)
+    for t in range(d):
+        z[t] *= scale
+    return level
+
+
+@njit(cache=True)
 def _amp_(x: Any, atoms: Any, prior: Any, rule: Any, code: Any, record: Any) -> None:
-    """Write the code; ``record`` becomes its effective noise, the steps, whether it settled, whether it diverged."""
+    """Replace ``code``, where to start, by what is found.
+
+    ``record`` becomes its effective noise, the steps, whether it settled, whether it diverged. A start says nothing of
+    its own error, which is taken to be what it leaves of x: a code that fits x exactly need not be right.
+    """
     learn, damping, tolerance, steps = rule
     p, d = atoms.shape
-    now, r, fresh, image, totals = np.zeros(p), np.empty(p), np.empty(p), np.empty(d), np.empty(4)
+    now, r, fresh, image, totals = code.copy(), np.empty(p), np.empty(p), np.empty(d), np.empty(4)
     z, energy = x.copy(), _dot(x, x)
-    level = energy / d
-    first, best = level, np.inf
+    first, best = energy / d, np.inf
+    _image_(now, atoms, image)
+    _add_(z, -1.0, image)
+    level = _dot(z, z) / d
+    if level > first:
+        level = first
+        for i in range(p):
+            now[i] = 0.0
+        for t in range(d):
+            z[t] = x[t]
+    elif level < first:
+        level = _remember_(prior, atoms, now, z, DOUBT * first, (r, fresh, totals))
     for i in range(p):
         code[i] = 0.0
     record[0], record[1], record[2], record[3] = level, 0, 1.0 if energy == 0 else 0.0, 0
@@ -194,8 +222,43 @@ def _misfit(target: Any, frame: Any, code: Any) -> float:
 
 
 @njit(cache=True)
+def _resume_(target: Any, frame: Any, code: Any, prior: Any, noise: float, precision: float, messages: Any) -> float:
+    """Write the message r2 whose linear estimate is ``code``, and return its precision at a fixed point.
+
+    There ``r2 = code - A (x - code A) / (noise precision)``, and the precision is what the denoiser passes on from it.
+    Where that is further from the code than messages of this precision are, the start is not near a fixed point: it is
+    the message itself, in the ``precision`` given.
+    """
+    (vectors, values), (r2, r1, fresh), most = frame, messages, precision
+    shift, totals, p = np.zeros(len(code)), np.empty(4), len(code)
+    for j in range(len(values)):
+        _add_(shift, values[j] * (target[j] - values[j] * _dot(vectors[j], code)), vectors[j])
+    for _ in range(REMEMBERED):
+        share = float(p - len(values))
+        for j in range(len(values)):
+            share += noise * precision / (values[j] ** 2 + noise * precision)
+        share = min(max(share / p, CLIP), 1.0 - CLIP)
+        level = share / ((1.0 - share) * precision)
+        for i in range(p):
+            r2[i] = code[i] - shift[i] / (noise * precision)
+            r1[i] = (code[i] - share * r2[i]) / (1.0 - share)
+        _estimate_(prior, r1, level, fresh, totals)
+        share = min(max(totals[0] / (level * p), CLIP), 1.0 - CLIP)
+        precision = min((1.0 - share) / (share * level), most)
+    if _dot(shift, shift) > p * precision * noise**2:
+        precision, shift = most, 0.0 * shift
+    for i in range(p):
+        r2[i] = code[i] - shift[i] / (noise * precision)
+    return precision
+
+
+@njit(cache=True)
 def _vamp_(x: Any, target: Any, frame: Any, noise: float, prior: Any, start: Any, rule: Any, out: Any) -> None:
-    """Write the code; its record is the effective noise, the steps, whether it settled, whether it diverged."""
+    """Replace the code, where to start, by what is found, and record how that ended.
+
+    The record is the effective noise, the steps, whether it settled, whether it diverged. A start's own error is taken
+    to be what its misfit tells of it.
+    """
     code, record = out
     learn, measure, damping, tolerance, steps = rule
     values = frame[1]
@@ -203,6 +266,10 @@ def _vamp_(x: Any, target: Any, frame: Any, noise: float, prior: Any, start: Any
     r2, r1, mean, fresh = np.full(p, start[0]), np.empty(p), np.empty(p), np.empty(p)
     spare, totals, precision, energy = np.empty(q), np.empty(4), 1.0 / start[1], _dot(x, x)
     outside = max(energy - _dot(target, target), 0.0)
+    if _dot(code, code) > 0:
+        error = (outside + _misfit(target, frame, code) - d * noise) / _dot(values, values)
+        if error < start[1]:
+            precision = _resume_(target, frame, code, prior, noise, 1.0 / max(error, DOUBT * start[1]), (r2, r1, fresh))
     for i in range(p):
         code[i] = 0.0
     record[0], record[1], record[2], record[3] = 0.0, 0, 1.0 if energy == 0 else 0.0, 0
@@ -327,15 +394,15 @@ def _gamp_all_(x: Any, atoms: Any, squares: Any, noise: Any, theta: float, rule:
 
 
 def pass_messages(
-    x: Array, atoms: Array, prior: tuple[int, Array, Array, Array], rule: tuple[bool, float, float, int]
+    x: Array, atoms: Array, prior: tuple[int, Array, Array, Array], begin: Array, rule: tuple[bool, float, float, int]
 ) -> tuple[Array, Array]:
     """Return codes ``(n, p)`` by approximate message passing, and effective noise, steps, settled, diverged ``(n, 4)``.
 
     ``prior`` is the kind of slab, and for each row the log odds ``(n, p)`` and spreads ``(n, p)`` of the entries, which
-    are overwritten where they are learned, and the centre ``(n,)`` of the slab; ``rule`` whether to learn, the damping,
-    the tolerance and the most steps.
+    are overwritten where they are learned, and the centre ``(n,)`` of the slab; ``begin (n, p)`` codes to start from,
+    zero for none; ``rule`` whether to learn, the damping, the tolerance and the most steps.
     """
-    codes, record = np.empty((len(x), len(atoms))), np.empty((len(x), 4))
+    codes, record = begin.copy(), np.empty((len(x), 4))
     _amp_all_(x, np.require(atoms, requirements="W"), *prior, rule, codes, record)
     return codes, record
 
@@ -347,15 +414,16 @@ def pass_vector_messages(
     noise: Array,
     prior: tuple[int, Array, Array, Array],
     start: Array,
+    begin: Array,
     rule: tuple[bool, bool, float, float, int],
 ) -> tuple[Array, Array]:
     """Return codes ``(n, p)`` by vector AMP, and effective noise, steps, settled, diverged ``(n, 4)``.
 
     ``target (n, q)`` are the rows in the left singular frame of the atoms, ``frame`` the vectors ``(q, p)`` of the code
-    space and the singular values, ``start (n, 2)`` prior mean and variance of an entry; ``prior`` as in `pass_messages`
-    and ``rule``, too, with whether to learn the noise in second place.
+    space and the singular values, ``start (n, 2)`` prior mean and variance of an entry; ``prior`` and ``begin`` as in
+    `pass_messages` and ``rule``, too, with whether to learn the noise in second place.
     """
-    codes, record = np.empty((len(x), frame[0].shape[1])), np.empty((len(x), 4))
+    codes, record = begin.copy(), np.empty((len(x), 4))
     _vamp_all_(x, target, frame, noise, prior[0], prior[1:], start, rule, codes, record)
     return codes, record
 

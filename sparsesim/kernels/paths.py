@@ -2,8 +2,8 @@
 
 A path is a slot of the work arrays. Signed paths carry L with L L' = G_SS and z = L^-1 A_S x, so that an atom with
 correlation c and squared distance v from the span of the path explains c^2 / v more; non-negative ones carry G_SS,
-A_S x and their solution, from which Lawson and Hanson's method goes on. ``dictionary`` and ``alpha`` are those of
-`greedy`.
+A_S x, their solution and the factor of the atoms that it uses, from which Lawson and Hanson's method goes on.
+``dictionary`` and ``alpha`` are those of `greedy`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TIE = 1e-13  # energies explained that differ by this fraction differ by roundin
 def _extend_(node: int, child: int, size: int, atom: int, slope: float, dictionary: Any, paths: Any) -> bool:
     """Write the path ``node`` with ``atom`` added to ``child``, signed; return False if the atom depends on it."""
     atoms, _, gram = dictionary
-    chosen, _, factor, z, _, explained, _ = paths
+    chosen, _, factor, z, explained, _, _ = paths
     pivot = np.sum(atoms[atom] ** 2)
     row, old = factor[child, size], factor[node]
     for t in range(size):
@@ -51,18 +51,23 @@ def _extend_non_negative_(
 ) -> None:
     """Write the path ``node`` with ``atom`` added to ``child``, solved by non-negative least squares."""
     atoms, _, gram = dictionary
-    chosen, solution, system, b, use, explained, spare = paths
+    chosen, solution, system, b, explained, held, spare = paths
+    order, factor, image, used = held
     for t in range(size):
         value = gram[atom, chosen[node, t]] if len(gram) else np.sum(atoms[atom] * atoms[chosen[node, t]])
         system[child, size, t] = system[child, t, size] = value
         system[child, t, :size] = system[node, t, :size]
         chosen[child, t], b[child, t] = chosen[node, t], b[node, t]
-        solution[child, t], use[child, t] = solution[node, t], use[node, t]
+        solution[child, t] = solution[node, t]
     chosen[child, size], b[child, size] = atom, alpha
     system[child, size, size] = np.sum(atoms[atom] ** 2)
-    solution[child, size], use[child, size] = 0.0, False
-    factor, trial = spare
-    least_squares_(system[child], b[child], size + 1, SLOPE * norm, use[child], factor, trial, solution[child])
+    solution[child, size], count = 0.0, used[node]
+    for t in range(count):
+        order[child, t], image[child, t] = order[node, t], image[node, t]
+        factor[child, t, t:count] = factor[node, t, t:count]
+    own = (order[child], factor[child], image[child])
+    count = least_squares_(system[child], b[child], size + 1, count, SLOPE * norm, own, spare, solution[child])
+    used[child] = count
     total = 0.0
     for t in range(size + 1):
         total += b[child, t] * solution[child, t]
@@ -110,8 +115,8 @@ def _keep_(slots: Any, width: int, count: int, explained: Any) -> int:
 def _leaf_(paths: Any, node: int, size: int, best: Any) -> None:
     """Remember the path ``node`` if it explains more than what is remembered."""
     places, values, record = best
-    if paths[5][node] > record[0]:
-        record[0], record[1] = paths[5][node], size
+    if paths[4][node] > record[0]:
+        record[0], record[1] = paths[4][node], size
         places[:size], values[:size] = paths[0][node, :size], paths[1][node, :size]
 
 
@@ -122,7 +127,7 @@ def _grow_(
     """Extend each of the ``parents`` paths of ``size`` atoms, and return how many paths of one atom more were kept."""
     x, alpha, norm, floor, non_negative, score, pool = problem
     width, branch = shape
-    chosen, solution, factor, z, _, explained, _ = paths
+    chosen, solution, factor, z, explained, _, _ = paths
     kept = 0
     for place in range(parents):
         node, open_ = slots[place], False
@@ -151,14 +156,36 @@ def _grow_(
 
 
 @njit(cache=True)
+def _begin_(problem: Any, dictionary: Any, given: Any, slots: Any, spare: int, paths: Any) -> int:
+    """Put the ``given`` atoms on the first path, without those that depend on others, and return how many there are."""
+    x, alpha, norm, _, non_negative, score, _ = problem
+    chosen, solution, factor, z, explained, held, _ = paths
+    explained[slots[0]], held[3][slots[0]], size = 0.0, 0, 0
+    for atom in given:
+        node, child = slots[0], slots[spare]
+        if non_negative:
+            _extend_non_negative_(node, child, size, atom, alpha[atom], norm, dictionary, paths)
+        else:
+            correlations_(x, alpha, dictionary, chosen[node], solution[node], size, score)
+            if not _extend_(node, child, size, atom, score[atom], dictionary, paths):
+                continue
+            _back_substitute_(factor[child], z[child], size + 1, solution[child])
+        slots[0], slots[spare] = child, node
+        size += 1
+    return size
+
+
+@njit(cache=True)
 def _search_(
-    problem: Any, dictionary: Any, shape: Any, k: int, target: float, slots: Any, paths: Any, best: Any
+    problem: Any, dictionary: Any, shape: Any, k: int, target: float, given: Any, slots: Any, paths: Any, best: Any
 ) -> int:
-    """Leave the best path of up to ``k`` atoms in ``best`` and return its size."""
+    """Leave the best path of up to ``k`` atoms that begins with the ``given`` ones in ``best`` and return its size."""
     width, energy = shape[0], problem[2] ** 2
     best[2][:] = 0.0
-    paths[5][slots[0]] = 0.0
-    parents, size = 1, 0
+    parents, size = 1, _begin_(problem, dictionary, given, slots, 2 * width, paths)
+    if size > 0 and (size == k or energy - paths[4][slots[0]] <= target):
+        _leaf_(paths, slots[0], size, best)
+        return int(best[2][1])
     while size < k:
         parents = _grow_(problem, dictionary, shape, slots, parents, size, paths, best)
         if parents == 0:
@@ -166,7 +193,7 @@ def _search_(
         size += 1
         for place in range(width):
             slots[place], slots[width + place] = slots[width + place], slots[place]
-        if size == k or energy - paths[5][slots[0]] <= target:
+        if size == k or energy - paths[4][slots[0]] <= target:
             _leaf_(paths, slots[0], size, best)
             break
     return int(best[2][1])
@@ -178,16 +205,18 @@ def _search_chunk_(x: Any, alpha: Any, dictionary: Any, k: Any, shape: Any, limi
     floor, tolerance, non_negative = limit
     most, slot_count = max(k.max(), 1), 2 * shape[0] + 1
     square, flat = (slot_count, most, most), (slot_count, most)
-    spare = (np.empty((most, most)), np.empty(most))
-    use, explained = np.empty(flat, np.bool_), np.empty(slot_count)
-    paths = (np.empty(flat, np.int64), np.empty(flat), np.empty(square), np.empty(flat), use, explained, spare)
+    spare, own = (np.empty(most), np.empty(most), np.empty(most, np.bool_)), most if non_negative else 1
+    used = (np.empty((slot_count, own), np.int64), np.empty((slot_count, own, own)), np.empty((slot_count, own)))
+    held, explained = (*used, np.zeros(slot_count, np.int64)), np.empty(slot_count)
+    paths = (np.empty(flat, np.int64), np.empty(flat), np.empty(square), np.empty(flat), explained, held, spare)
     best = (np.empty(most, np.int64), np.empty(most), np.empty(2))
     score, pool, slots = np.empty(len(dictionary[0])), np.empty(shape[1], np.int64), np.arange(slot_count)
     for row in range(len(x)):
         norm = math.sqrt(np.sum(x[row] ** 2))
         target = (tolerance * norm) ** 2 if tolerance > 0 else -np.inf
         problem = (x[row], alpha[row], norm, floor * norm, non_negative, score, pool)
-        size = _search_(problem, dictionary, shape, k[row], target, slots, paths, best)
+        given, count[row] = indices[start[row] : start[row] + count[row]].copy(), 0
+        size = _search_(problem, dictionary, shape, k[row], target, given, slots, paths, best)
         for t in range(size):
             if best[1][t] != 0:
                 place = start[row] + count[row]
@@ -215,6 +244,7 @@ def search_(
 ) -> None:
     """Fill ``out`` (start, indices, data, count) with the codes of ``x (n, d)``, ``k (n,)`` atoms a row at most.
 
+    The first ``count`` places of a row hold the atoms that all its paths begin with.
     ``shape`` is the number of paths and of extensions tried of each; ``limit`` the least correlation to go on with and
     the residual norm to stop at, as fractions of ||x||, and whether codes are non-negative.
     """

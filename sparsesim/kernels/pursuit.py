@@ -25,6 +25,7 @@ STORED_GRAM_BYTES = 2**28  # a larger Gram matrix is computed row by row as need
 # Squared distance of a unit atom from the span of the chosen ones below which it counts as dependent.
 DEPENDENT = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-10}
 DEPENDENT64 = 1e-10
+NONE: Any = np.int64(0)  # a literal would have the callees compiled twice
 ROUNDING = 64  # a correlation below ROUNDING * eps * ||x|| is not told from zero
 
 
@@ -215,35 +216,48 @@ def _write_row_(chosen: Any, coefficient: Any, size: int, exponent: int, indices
 
 
 @borrowing()
-def _pursue_(alpha: Any, gram: Any, atoms: Any, atoms_t: Any, work: Any, k: int, bound: Any, dependent: Any) -> int:
-    """Choose up to ``k`` atoms, leave L^-1 A_S x in ``z``, and return how many were chosen."""
+def _pursue_(alpha: Any, dictionary: Any, work: Any, k: int, given: Any, bound: Any, dependent: Any) -> Any:
+    """Choose up to ``k`` atoms, those ``given`` first, leave L^-1 A_S x in ``z``, and return how many were chosen.
+
+    A given atom that depends on those before it is left out.
+    """
+    atoms, atoms_t, gram = dictionary
     chosen, rows, factor, z, spare = work
     energy, floor, target = bound
-    source, top = gram if len(gram) else spare, _largest(alpha, True)
-    for j in range(k):
-        atom = _first_of(alpha, top, True)
-        if atom == len(alpha):  # the largest was that of an atom chosen before, and is zero now
-            top = _largest(alpha, True)
+    places, at, last = given
+    source, top, j = gram if len(gram) else spare, _largest(alpha, True), NONE
+    while j < k:
+        begins, atom = at < last, NONE
+        if begins:
+            atom = np.int64(places[at])
+            at += 1
+        else:
             atom = _first_of(alpha, top, True)
-        if top <= floor:
-            return j
+            if atom == len(alpha):  # the largest was that of an atom chosen before, and is zero now
+                top = _largest(alpha, True)
+                atom = _first_of(alpha, top, True)
+            if top <= floor:
+                return j
         place = _gram_place_(gram, atoms, atoms_t, atom, spare)
         pivot = float(source[place, atom])
         for t in range(j):
             factor[j, t] = rows[t, atom]
             pivot -= float(rows[t, atom]) ** 2
         if pivot < dependent:
+            if begins:
+                continue
             return j
         factor[j, j] = math.sqrt(pivot)
         chosen[j] = atom
         z[j] = alpha[atom] / factor[j, j]
         energy -= z[j] ** 2
-        if j + 1 == k or energy <= target:
+        if j + 1 == k or (energy <= target and at >= last):
             return j + 1
         top = _next_row_(rows, j, source, place, factor, z[j], alpha)
         for t in range(j + 1):
             alpha[chosen[t]] = 0
-    return k
+        j += 1
+    return j
 
 
 @borrowing()
@@ -287,12 +301,12 @@ def _close_(value: Any, rows: Any, j: int, column: int, inverse: Any, alpha: Any
 
 
 @borrowing("contract")
-def _subtract_eight_(rows: Any, j: int, source: Any, place: int, weights: Any, t: int, p: int) -> None:
-    """Write ``source[place] - weights[j, t:t+8] @ rows[t:t+8]`` into row ``j``."""
+def _subtract_eight_(rows: Any, out: int, j: int, source: Any, place: int, weights: Any, t: int, p: int) -> None:
+    """Write ``source[place] - weights[j, t:t+8] @ rows[t:t+8]`` into row ``out``."""
     first, second = _four_weights(rows, weights, j, t), _four_weights(rows, weights, j, t + 4)
     for column in range(p):
         value = _less_four(source[place, column], first, rows, column)
-        rows[j, column] = _less_four(value, second, rows, column)
+        rows[out, column] = _less_four(value, second, rows, column)
 
 
 @borrowing("contract")
@@ -330,11 +344,15 @@ def _finish_(rows: Any, j: int, source: Any, place: int, weights: Any, t: int, z
 
 @borrowing()
 def _next_row_(rows: Any, j: int, source: Any, place: int, weights: Any, z: Any, alpha: Any) -> Any:
-    """Write P_j given the Gram row ``source[place]``, take ``z P_j`` off ``alpha``, and return the largest |alpha|."""
-    done: Any = np.int64(0)  # a literal would have the callees compiled twice
+    """Write P_j given the Gram row ``source[place]``, take ``z P_j`` off ``alpha``, and return the largest |alpha|.
+
+    Partial sums go to the last two rows in turn: a loop that writes the row that it reads is not vectorised.
+    """
+    done, out, other = NONE, len(rows) - 1, len(rows) - 2
     while done + 8 < j:
-        _subtract_eight_(rows, j, source, place, weights, done, len(alpha))
-        source, place, done = rows, j, done + 8
+        _subtract_eight_(rows, out, j, source, place, weights, done, len(alpha))
+        source, place, done = rows, out, done + 8
+        out, other = other, out
     return _finish_(rows, j, source, place, weights, done, z, alpha)
 
 
@@ -347,8 +365,9 @@ def _select_bound(x: Any, limit: Any) -> Any:
 
 
 @njit(cache=True, parallel=True)
-def _omp(x: Any, dictionary: Any, k: Any, start: Any, limit: Any, dependent: Any, out: Any) -> None:
-    atoms, atoms_t, gram = dictionary
+def _omp(x: Any, dictionary: Any, k: Any, start: Any, begin: Any, limit: Any, dependent: Any, out: Any) -> None:
+    atoms, atoms_t, _ = dictionary
+    limits, places = begin
     indices, data, count = out
     p, largest = len(atoms), max(k.max(), 1)
     for chunk in prange((len(x) + CHUNK - 1) // CHUNK):
@@ -360,10 +379,10 @@ def _omp(x: Any, dictionary: Any, k: Any, start: Any, limit: Any, dependent: Any
         correlate_(block, atoms_t, alpha)
         chosen, factor = np.empty(largest, np.int64), np.empty((largest + 1, largest + 1))
         z, solution, wide = np.empty(largest), np.empty(largest), np.empty((largest + 1, x.shape[1]))
-        work = (chosen, np.empty((largest, p + PAD // x.itemsize), x.dtype), factor, z, np.empty((1, p), x.dtype))
+        work = (chosen, np.empty((largest + 2, p + PAD // x.itemsize), x.dtype), factor, z, np.empty((1, p), x.dtype))
         for s in range(high - low):
-            bound = _select_bound(block[s], limit)
-            size = _pursue_(alpha[s], gram, atoms, atoms_t, work, k[low + s], bound, dependent)
+            bound, given = _select_bound(block[s], limit), (places, limits[low + s], limits[low + s + 1])
+            size = _pursue_(alpha[s], dictionary, work, k[low + s], given, bound, dependent)
             if x.itemsize == 8:
                 _back_substitute_(factor, z, size, solution)
             else:  # chosen in float32, solved on the support in float64
@@ -446,12 +465,20 @@ def room(places: npt.NDArray[Any], dtype: np.dtype[Any]) -> tuple[npt.NDArray[An
 
 
 def orthogonal_pursuit(
-    x: npt.NDArray[Any], atoms: npt.NDArray[Any], k: npt.NDArray[Any], tolerance: float
+    x: npt.NDArray[Any],
+    atoms: npt.NDArray[Any],
+    k: npt.NDArray[Any],
+    tolerance: float,
+    begin: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None,
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
-    """Return ``data, indices, indptr`` of orthogonal matching pursuit with ``k[i]`` unit ``atoms (p, d)`` for row i."""
+    """Return ``data, indices, indptr`` of orthogonal matching pursuit with ``k[i]`` unit ``atoms (p, d)`` for row i.
+
+    ``begin`` lists at most ``k[i]`` atoms that row i begins with (limits (n + 1,), atoms), none if it is None.
+    """
     start, out = room(k, x.dtype)
+    begin = (np.zeros(len(x) + 1, np.int64), np.empty(0, np.int64)) if begin is None else begin
     limit = (ROUNDING * float(np.finfo(x.dtype).eps), tolerance)
-    _omp(x, stored(atoms, len(out[0])), k, start, limit, DEPENDENT[x.dtype], out)
+    _omp(x, stored(atoms, len(out[0])), k, start, begin, limit, DEPENDENT[x.dtype], out)
     return rows_of(start, out[2], out[0], out[1])
 
 

@@ -20,6 +20,7 @@ HALF_STEPS = 8  # of the alternating update, rows and columns in turn
 POWER_STEPS = 40  # of the leading singular pair; a positive matrix has a gap
 LEAST_NOISE = 1e-10  # a learned noise variance stays above this fraction of the mean square of the sample
 TINY = 1e-280
+FRESH = 1e-3  # of the variance of a cold start: what atoms without a code begin with beside others that have one
 
 Array = npt.NDArray[Any]
 
@@ -115,6 +116,14 @@ def _from_atoms_(problem: Any, active: Any, gamma: Any, noise: float, work: Any,
         keep[i] = min(noise * keep[i], 1.0)
     left = (_dot(x, x, d) - _dot(image, image, q)) / noise
     return 0.5 * (total + max(left, 0.0) + d * math.log(2.0 * math.pi))
+
+
+@njit(cache=True)
+def _moments_(problem: Any, active: Any, gamma: Any, noise: float, work: Any, out: Any) -> float:
+    """Write posterior means and ``keep`` of the active atoms by the smaller system; return -ln p(x)."""
+    if len(active) > len(problem[0]):
+        return float(_from_samples_(problem, active, gamma, noise, work, out))
+    return float(_from_atoms_(problem, active, gamma, noise, work, out))
 
 
 @njit(cache=True)
@@ -255,6 +264,16 @@ def _start_(form: int, atoms: Any, energy: float, gamma: Any) -> float:
 
 
 @njit(cache=True)
+def _warm_(begin: Any, row: int, gamma: Any) -> None:
+    """Add the squares of a row's codes to ``FRESH`` of the variances of a cold start; a zero atom keeps none."""
+    limits, places, values = begin
+    _scale_(gamma, FRESH)
+    for t in range(limits[row], limits[row + 1]):
+        if gamma[places[t]] > 0:
+            gamma[places[t]] += values[t] ** 2
+
+
+@njit(cache=True)
 def _settle_(gamma: Any, fresh: Any, active: Any) -> Any:
     """Replace the variances by ``fresh`` ones, list the positive ones; return how many, change and largest."""
     count, change, largest = 0, 0.0, 0.0
@@ -268,7 +287,7 @@ def _settle_(gamma: Any, fresh: Any, active: Any) -> Any:
 
 
 @njit(cache=True)
-def _learn_(row: Any, whole: Any, rule: Any, stop: Any, codes: Any, record: Any) -> None:
+def _learn_(row: Any, whole: Any, begin: Any, rule: Any, stop: Any, codes: Any, record: Any) -> None:
     """Write the posterior mean under learned variances into a row of ``codes``, and -ln p, noise, steps, settled."""
     form, height, learn, floor = rule
     x, b, atoms, gram, levels = whole
@@ -286,13 +305,17 @@ def _learn_(row: Any, whole: Any, rule: Any, stop: Any, codes: Any, record: Any)
     work = (np.empty((max(d, size), max(d, size))), np.empty(max(d, size)), np.empty(max(d, size)))
     moments, chosen = (np.empty(p), np.empty(p)), np.empty(p, np.int64)
     count = _settle_(gamma, fresh, chosen)[0]
+    if begin[0][row] < begin[0][row + 1]:
+        cost = _moments_(problem, chosen[:count], gamma, noise, work, moments)
+        _warm_(begin, row, fresh)
+        count = _settle_(gamma, fresh, chosen)[0]
+        if _moments_(problem, chosen[:count], gamma, noise, work, moments) > cost:
+            _start_(form, atoms, energy, fresh)
+            count = _settle_(gamma, fresh, chosen)[0]
     step, settled = 0, False
     while True:
         active = chosen[:count]
-        if count > d:
-            cost = _from_samples_(problem, active, gamma, noise, work, moments)
-        else:
-            cost = _from_atoms_(problem, active, gamma, noise, work, moments)
+        cost = _moments_(problem, active, gamma, noise, work, moments)
         if settled or step == stop[1]:
             break
         _update_(form, moments, active, gamma, fresh, factors, floor)
@@ -307,9 +330,9 @@ def _learn_(row: Any, whole: Any, rule: Any, stop: Any, codes: Any, record: Any)
 
 
 @njit(cache=True, parallel=True)
-def _learn_all_(n: int, whole: Any, rule: Any, stop: Any, codes: Any, record: Any) -> None:
+def _learn_all_(n: int, whole: Any, begin: Any, rule: Any, stop: Any, codes: Any, record: Any) -> None:
     for row in prange(n):
-        _learn_(np.int64(row), whole, rule, stop, codes, record)
+        _learn_(np.int64(row), whole, begin, rule, stop, codes, record)
 
 
 def learn_variances(
@@ -317,6 +340,7 @@ def learn_variances(
     b: Array,
     dictionary: tuple[Array, Array, Array],
     noise: Array,
+    begin: tuple[Array, Array, Array],
     rule: tuple[int, int, bool, float],
     stop: tuple[float, int],
 ) -> tuple[Array, Array]:
@@ -327,11 +351,12 @@ def learn_variances(
     x, b : (n, d) rows, not zero where it matters, and (n, p) their products with the atoms.
     dictionary : atoms (p, d), their transpose and Gram matrix, which may be empty.
     noise : (n,) noise variances, to start with or given.
+    begin : each row's codes to start from (limits, atoms, codes), none for equal variances.
     rule : the form (`FREE`, `ALTERNATING`, `SINGULAR`), how many rows the p variances have as a matrix, whether the
         noise is learned, and the fraction of the largest variance below which one is cut.
     stop : relative change that ends a row, and steps at most.
     """
     codes, record = np.empty(b.shape), np.empty((len(x), 4))
     atoms = np.require(dictionary[0], requirements="W")  # read-only arrays would compile anew
-    _learn_all_(len(x), (x, b, atoms, dictionary[2], noise), rule, stop, codes, record)
+    _learn_all_(len(x), (x, b, atoms, dictionary[2], noise), begin, rule, stop, codes, record)
     return codes, record

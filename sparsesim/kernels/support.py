@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
-from sparsesim.kernels.greedy import SLOPE, correlations_, least_squares_, solve_, top_
+from sparsesim.kernels.greedy import SLOPE, correlations_, least_squares_, resume_, solve_, top_
 
 CHUNK = 16  # rows that share one set of work arrays
 FIXED, EXCHANGE, HARD, STAGES = 0, 1, 2, 3
@@ -32,20 +32,33 @@ def _load_(dictionary: Any, alpha: Any, chosen: Any, first: int, size: int, g: A
 
 @njit(cache=True)
 def _fit_(problem: Any, dictionary: Any, chosen: Any, size: int, work: Any, out: Any) -> float:
-    """Write the (non-negative) least squares coefficients on the chosen atoms and return the energy they explain."""
+    """Write the (non-negative) least squares coefficients on the chosen atoms and return the energy they explain.
+
+    The non-negative ones are found from those that ``out`` holds on.
+    """
     _, alpha, energy, _, non_negative = problem
-    g, b, factor, trial, use = work
+    g, b, factor, order, image, spare = work
     _load_(dictionary, alpha, chosen, 0, size, g, b)
-    use[:size] = not non_negative
     if non_negative:
-        out[:size] = 0.0
-        least_squares_(g, b, size, SLOPE * math.sqrt(energy), use, factor, trial, out)
+        held = (order, factor, image)
+        count = resume_(g, b, size, held, spare, out)
+        least_squares_(g, b, size, count, SLOPE * math.sqrt(energy), held, spare, out)
     else:
-        solve_(g, b, use, size, factor, out)
+        solve_(g, b, size, factor, out)
     explained = 0.0
     for i in range(size):
         explained += b[i] * out[i]
     return explained
+
+
+@njit(cache=True)
+def _carry_(chosen: Any, solution: Any, size: int, pool: Any, count: int, out: Any) -> None:
+    """Write the coefficients that the atoms of ``pool`` have in ``solution``, zero for the others; both ascend."""
+    t = 0
+    for i in range(count):
+        while t < size and chosen[t] < pool[i]:
+            t += 1
+        out[i] = solution[t] if t < size and chosen[t] == pool[i] else 0.0
 
 
 @njit(cache=True)
@@ -73,6 +86,7 @@ def _begin_(problem: Any, dictionary: Any, size: int, best: Any, work: Any, scor
     if size == 0:
         score[:] = alpha
         return 0.0
+    solution[:size] = 0.0
     explained = _fit_(problem, dictionary, chosen, size, work, solution)
     correlations_(x, alpha, dictionary, chosen, solution, size, score)
     return float(explained)
@@ -92,10 +106,12 @@ def _exchange_(problem: Any, dictionary: Any, k: int, size: int, options: Any, b
         return size
     for _ in range(passes):
         count = _union_(chosen, size, pool, top_(score, extra, floor, non_negative, pool))
+        _carry_(chosen, solution, size, pool, count, trial)
         _fit_(problem, dictionary, pool, count, work, trial)
         count = top_(trial[:count], k, 0.0, False, kept)
         for i in range(count):
             trial[i], kept[i] = trial[kept[i]], pool[kept[i]]
+        coefficient[:count] = trial[:count]
         now = _fit_(problem, dictionary, kept, count, work, coefficient)
         if now <= explained:
             break
@@ -116,7 +132,7 @@ def _hard_(problem: Any, dictionary: Any, k: int, size: int, options: Any, best:
     x, alpha, energy, floor, non_negative = problem
     target, step, passes = options[0], options[1], int(options[3])
     chosen, solution = best
-    now, coefficient, proposed = np.empty(k, np.int64), np.empty(k), np.empty(k, np.int64)
+    now, coefficient, proposed, begun = np.empty(k, np.int64), np.empty(k), np.empty(k, np.int64), np.empty(k)
     score = np.empty(len(alpha))
     explained = _begin_(problem, dictionary, size, best, work, score)
     if size > 0 and energy - explained <= target:
@@ -132,8 +148,9 @@ def _hard_(problem: Any, dictionary: Any, k: int, size: int, options: Any, best:
         if (iteration > 0 or count > 0) and fresh == count and np.array_equal(proposed[:fresh], now[:count]):
             chosen[:count], solution[:count] = now[:count], coefficient[:count]
             return count
+        _carry_(now, coefficient, count, proposed, fresh, begun)
         count = fresh
-        now[:count] = proposed[:count]
+        now[:count], coefficient[:count] = proposed[:count], begun[:count]
         value = _fit_(problem, dictionary, now, count, work, coefficient)
         if value > explained:
             size, explained = count, value
@@ -159,6 +176,7 @@ def _stages_(problem: Any, dictionary: Any, k: int, options: Any, best: Any, wor
         if count == 0:
             break
         size = _union_(pool, count, chosen, size)
+        solution[:size] = 0.0
         left = energy - _fit_(problem, dictionary, chosen, size, work, solution)
         if left <= target or size == k:
             break
@@ -174,7 +192,8 @@ def _encode_chunk_(
     floor, tolerance, non_negative = limit
     most, own = max(k.max(), 1), options.copy()
     cap = min(len(dictionary[0]), most + (int(options[1]) if method == EXCHANGE else 0))
-    work = (np.empty((cap, cap)), np.empty(cap), np.empty((cap, cap)), np.empty(cap), np.empty(cap, np.bool_))
+    spare = (np.empty(cap), np.empty(cap), np.empty(cap, np.bool_))
+    work = (np.empty((cap, cap)), np.empty(cap), np.empty((cap, cap)), np.empty(cap, np.int64), np.empty(cap), spare)
     best = (np.empty(2 * most, np.int64), np.empty(most))
     for row in range(len(x)):
         energy, size = np.sum(x[row] ** 2), count[row]
@@ -188,6 +207,7 @@ def _encode_chunk_(
         elif method == STAGES:
             size = _stages_(problem, dictionary, k[row], own, best, work)
         else:  # the support is what the row holds already
+            best[1][:size] = 0.0
             _fit_(problem, dictionary, best[0], size, work, best[1])
         for t in range(size):
             if best[1][t] != 0:

@@ -12,6 +12,7 @@ from sparsesim.kernels.active_set import active_set_
 from sparsesim.kernels.pursuit import correlate, room, rows_of
 from sparsesim.solvers.blocks import binary_scale, row_blocks, scaled_penalty
 from sparsesim.solvers.pursuit import checked
+from sparsesim.solvers.start import checked_start
 
 STORED_GRAM = 4096  # for a wider dictionary sweeps multiply residuals with the atoms (64 MiB of Gram matrix)
 STORED_PRODUCTS = 1024  # for a wider one products of active atoms are taken as needed (8 MiB of Gram matrix in float64)
@@ -134,9 +135,22 @@ class ElasticNet:
 
     def encode(self, x: FloatArray, atoms: FloatArray) -> Codes:
         """Return the codes ``(n, p)`` of centred samples ``x (n, d)``."""
+        return self.encode_from(x, atoms, None)
+
+    def encode_from(self, x: FloatArray, atoms: FloatArray, start: Codes | None) -> Codes:
+        """Return the same codes ``(n, p)`` to within the tolerance, with the atoms of ``start (n, p)`` active at first.
+
+        With ``non_negative`` negative entries of the start are taken as zero.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As by `encode`, or if ``start`` is not finite codes ``(n, p)``.
+        """
         x, atoms = checked(x, atoms)
+        begin = None if start is None else checked_start(start, x, atoms)
         programme = ActiveSet(self.penalty, self.ridge, self.non_negative, self.tolerance, self.max_iterations)
-        return programme.solve(x, atoms)[0]
+        return programme.solve(x, atoms, start=begin)[0]
 
 
 @final
@@ -167,9 +181,22 @@ class NonNegativeLeastSquares:
 
     def encode(self, x: FloatArray, atoms: FloatArray) -> Codes:
         """Return the codes ``(n, p)`` of centred samples ``x (n, d)``."""
+        return self.encode_from(x, atoms, None)
+
+    def encode_from(self, x: FloatArray, atoms: FloatArray, start: Codes | None) -> Codes:
+        """Return codes ``(n, p)`` of the same fit, with the positive entries of ``start (n, p)`` active at first.
+
+        Where atoms depend on each other, another start may end at another corner of the minimum.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As by `encode`, or if ``start`` is not finite codes ``(n, p)``.
+        """
         x, atoms = checked(x, atoms)
+        begin = None if start is None else checked_start(start, x, atoms)
         programme = ActiveSet(0.0, 0.0, True, self.tolerance, self.max_iterations)
-        return programme.solve(x, atoms)[0]
+        return programme.solve(x, atoms, start=begin)[0]
 
 
 @final

@@ -8,6 +8,7 @@ from typing import final
 from sparsesim._arrays import Codes, FloatArray, check_int, check_real
 from sparsesim.kernels.paths import search_
 from sparsesim.solvers.pursuit import Block, Parts, checked, in_blocks, placed, same_k
+from sparsesim.solvers.start import begun, part
 
 
 @final
@@ -55,14 +56,30 @@ class BeamPursuit:
 
     def encode(self, x: FloatArray, atoms: FloatArray) -> Codes:
         """Return the codes ``(n, p)`` of centred samples ``x (n, d)``; raises ValueError where k exceeds min(p, d)."""
+        return self.encode_from(x, atoms, None)
+
+    def encode_from(self, x: FloatArray, atoms: FloatArray, start: Codes | None) -> Codes:
+        """Return codes ``(n, p)`` all of whose paths begin with the atoms of ``start (n, p)``: they fit no worse.
+
+        Of ``start`` the k largest codes of a row count (the positive ones, if ``non_negative``).
+
+        Raises
+        ------
+        ValueError, TypeError
+            As by `encode`, or if ``start`` is not finite codes ``(n, p)``.
+        """
         x, atoms = checked(x, atoms)
+        begin = begun(start, x, atoms, self.k, bool(self.non_negative))
         k = same_k(self.k, atoms, len(x))
         shape = (self.width, min(self.width if self.branch is None else self.branch, len(atoms)))
 
         def code(block: Block) -> Parts:
             limit, own = (block.floor, float(self.tolerance), bool(self.non_negative)), k[block.rows]
             return placed(
-                block, own, lambda out: search_(block.x, block.alpha, block.dictionary, own, shape, limit, out)
+                block,
+                own,
+                lambda out: search_(block.x, block.alpha, block.dictionary, own, shape, limit, out),
+                held=part(begin, block)[:2],
             )
 
         return in_blocks(x, atoms, code)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
 
 from sparsesim._arrays import Codes, FloatArray, IntArray, check_int, check_real, read_only
-from sparsesim.kernels.exhaustive import exhaustive_search
+from sparsesim.kernels.exhaustive import MARGIN, exhaustive_search
 from sparsesim.kernels.pursuit import correlate, rows_of
 from sparsesim.solvers.pursuit import Block, Parts, checked, in_blocks
 
 LARGEST_WIDTH = 2048  # k - 1 projected Gram matrices a thread
+RESOLVED = 1e-7  # of ||x||: a smaller residual norm is rounding
+Searched: TypeAlias = tuple[tuple[IntArray, FloatArray, IntArray], FloatArray]
 
 
 @final
@@ -26,9 +28,10 @@ class CertifiedCodes:
     codes : (n, p)
     bound : (n,)
         No z with at most k non-zeros (none negative, if asked) has ``||x - z A||^2 + penalty * ||z||_0`` below this, to
-        a relative 1e-12 of ``||x||^2``.
+        a relative 1e-12 of ``||x||^2``; where a tolerance ended the row, no z with at most as many as its codes.
     proven : (n,) booleans
-        Whether the codes reach the bound; False where ``max_nodes`` was spent first.
+        Whether the codes reach the bound and, where a tolerance ended the row, no z with fewer non-zeros reaches that;
+        False where ``max_nodes`` was spent first.
     nodes : (n,) sets of atoms whose extensions were examined.
     """
 
@@ -47,25 +50,37 @@ class ExhaustiveSearch:
     where neither the residual energy nor Gershgorin's bound on the atoms left allows an improvement. The work is at
     most C(p, k - 2) p^2 a row, and much less where atoms are of low coherence. A support replaces another only if it
     gains more than 1e-13 ||x||^2, so that rounding adds no atom; sets that hold an atom within 1e-5 of the span of the
-    others are not used. Computed in float64 whatever the precision of ``x``.
+    others are not used. With a ``tolerance`` the codes have the fewest non-zeros whose residual norm is at most
+    ``tolerance * ||x||``, and of these the least error; k where that is not enough. Supports of each size are then
+    searched in turn, those that cannot reach the tolerance being cut too. The residual is resolved to 1e-7 ||x||, and
+    smaller tolerances act as that. Computed in float64 whatever the precision of ``x``.
 
     Parameters
     ----------
     k : non-zeros a row at most, in [1, min(p, d)].
     penalty : price of a non-zero, in squared error summed over d.
     non_negative : among z >= 0.
-    max_nodes : sets extended a row, after which the best codes so far are returned, not proven.
+    max_nodes : sets extended a row (of each size, with a tolerance), after which the best codes so far are returned,
+        not proven.
+    tolerance : a row is coded with the fewest atoms that leave at most this fraction of its norm; it takes no penalty.
     """
 
     k: int
     penalty: float = 0.0
     non_negative: bool = False
     max_nodes: int = 1_000_000
+    tolerance: float = 0.0
 
     def __post_init__(self) -> None:
         check_int("k", self.k, 1)
         check_real("penalty", self.penalty, 0.0)
         check_int("max_nodes", self.max_nodes, 1)
+        check_real("tolerance", self.tolerance, 0.0, 1.0)
+        if self.penalty > 0 and self.tolerance > 0:
+            raise ValueError(
+                f"a tolerance asks for the fewest atoms and a penalty prices them; got tolerance={self.tolerance} and "
+                f"penalty={self.penalty}. Set one of them to 0."
+            )
 
     def encode(self, x: FloatArray, atoms: FloatArray) -> Codes:
         """Return the codes ``(n, p)`` of centred samples ``x (n, d)``; raises ValueError as `certified`."""
@@ -91,8 +106,7 @@ class ExhaustiveSearch:
         limit = (k, int(self.max_nodes), bool(self.non_negative))
 
         def code(block: Block) -> Parts:
-            price = _price(float(self.penalty), block.scale[:, 0])
-            (indices, data, count), own = exhaustive_search(block.x, block.alpha, gram, price, limit)
+            (indices, data, count), own = self._searched(block, gram, limit)
             with np.errstate(over="ignore", under="ignore"):  # the squared error of 1e200 is infinite
                 own[:, 0] *= np.square(block.scale[:, 0])
             certificate[block.rows] = own
@@ -102,6 +116,32 @@ class ExhaustiveSearch:
         codes = in_blocks(x, atoms, code)
         bound, nodes, proven = certificate.T
         return CertifiedCodes(codes, read_only(bound), read_only(proven > 0), read_only(nodes.astype(np.int64)))
+
+    def _searched(self, block: Block, gram: FloatArray, limit: tuple[int, int, bool]) -> Searched:
+        """Return `exhaustive_search` of a block: of k atoms, or of ever more atoms until rows are within tolerance."""
+        (k, nodes, sign), none = limit, np.zeros(len(block.x))
+        price = _price(float(self.penalty), block.scale[:, 0])
+        if self.tolerance == 0:
+            return exhaustive_search(block.x, block.alpha, gram, price, none, limit)
+        energy = np.square(block.x).sum(axis=1)
+        need = energy * (1 - max(self.tolerance, RESOLVED) ** 2)
+        indices, data = np.zeros((len(none), k), np.int64), np.zeros((len(none), k))
+        count, record = np.zeros(len(none), np.int64), np.stack([energy, none, none + 1], axis=1)
+        open_ = np.flatnonzero(need > 0)
+        for size in range(1, k + 1):
+            # at the last size the best codes are wanted, within the tolerance or not
+            least = need[open_] * (1 - MARGIN) - MARGIN * energy[open_] if size < k else none[open_]
+            part, own = exhaustive_search(
+                block.x[open_], block.alpha[open_], gram, price[open_], least, (size, nodes, sign)
+            )
+            indices[open_, :size], data[open_, :size], count[open_] = part
+            record[open_, 0] = own[:, 0]
+            record[open_, 1] += own[:, 1]
+            record[open_, 2] *= own[:, 2]
+            open_ = open_[part[2] == 0]
+            if not len(open_):
+                break
+        return (indices, data, count), record
 
 
 def _price(penalty: float, scale: FloatArray) -> FloatArray:

@@ -1,4 +1,4 @@
-"""The posterior mean of Bernoulli-Gaussian codes of any width, by sampling supports."""
+"""The posterior mean of sparse codes of any width, by sampling supports or codes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 
 from sparsesim._arrays import Codes, FloatArray, check_int, check_real, read_only
 from sparsesim.kernels.gibbs import sample_supports
+from sparsesim.kernels.gibbs_values import sample_codes
 from sparsesim.kernels.pursuit import correlate
 from sparsesim.solvers.posterior import dense_parts, precision_of, shifted
-from sparsesim.solvers.priors import BernoulliGaussian
+from sparsesim.solvers.priors import BernoulliExponential, BernoulliGaussian, BernoulliHalfNormal, ExactlyK
 from sparsesim.solvers.pursuit import Block, Parts, checked, in_blocks
 
 LARGEST_WIDTH = 4096  # a matrix (p, p) a thread
@@ -20,19 +21,24 @@ LARGEST_WIDTH = 4096  # a matrix (p, p) a thread
 @final
 @dataclass(frozen=True)
 class GibbsSampler:
-    """Encodes by an average of posterior means over sampled supports, which tends to `PosteriorMean`.
+    """Encodes by an average of posterior means over sampled supports, which tends to ``E[z | x]`` (`PosteriorMean`).
 
     A sweep draws each atom's activity in turn given all others, active values integrated out, and averages
     ``E[z_i | x, other activities]`` rather than draws (Rao and Blackwell); between sweeps up to eight moves put an
-    active atom anew, given the rest. Each chain starts without an active atom;
-    over the warm sweeps log likelihoods are divided by a temperature that falls geometrically from ``hottest`` to 1. A
-    row's draws are a function of its values (up to a common factor) and ``seed``, whatever the rows beside it; rows
-    that differ by rounding have other draws. A sweep costs p times the square of the atoms in use. Codes are dense: all
-    p entries are stored unless ``least_activity`` is set. A zero atom has its prior's mean.
+    active atom anew, given the rest. Of `ExactlyK` a sweep is k such moves, each averaged over the atoms that may join.
+    Positive values (`BernoulliHalfNormal`, `BernoulliExponential`) do not integrate out of many atoms at once: they are
+    drawn, and an atom's own is averaged over, so that chains mix more slowly the more alike atoms are.
+
+    Each chain starts without an active atom, or with k drawn one after the other; over the warm sweeps log likelihoods
+    are divided by a temperature that falls geometrically from ``hottest`` to 1. A row's draws are a function of its
+    values (up to a common factor) and ``seed``, whatever the rows beside it; rows that differ by rounding have other
+    draws. A sweep costs p times the square of the atoms in use (k times that of `ExactlyK`; p times those that change,
+    where values are drawn). Codes are dense: all p entries are stored unless ``least_activity`` is set. A zero atom has
+    its prior's mean.
 
     Parameters
     ----------
-    prior : `BernoulliGaussian`; other slabs have no closed odds.
+    prior : `BernoulliGaussian`, `ExactlyK`, `BernoulliHalfNormal` or `BernoulliExponential`.
     noise_variance : of each coordinate of x, above 0.
     sweeps, warm : of each chain, counted and not.
     chains : independent ones; they disagree where one is stuck.
@@ -46,7 +52,7 @@ class GibbsSampler:
     in Bayesian computations with applications to a gene regulation problem".
     """
 
-    prior: BernoulliGaussian
+    prior: BernoulliGaussian | ExactlyK | BernoulliHalfNormal | BernoulliExponential
     noise_variance: float
     sweeps: int = 100
     warm: int = 30
@@ -56,8 +62,11 @@ class GibbsSampler:
     least_activity: float = 0.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.prior, BernoulliGaussian):
-            raise TypeError(f"prior must be a BernoulliGaussian, whose values integrate out; got {self.prior!r}.")
+        if not isinstance(self.prior, BernoulliGaussian | ExactlyK | BernoulliHalfNormal | BernoulliExponential):
+            raise TypeError(
+                "prior must be a BernoulliGaussian, ExactlyK, BernoulliHalfNormal or BernoulliExponential; "
+                f"got {self.prior!r}."
+            )
         check_real("noise_variance", self.noise_variance, 0.0, open_low=True)
         check_int("sweeps", self.sweeps, 1)
         check_int("warm", self.warm, 0)
@@ -79,20 +88,34 @@ class GibbsSampler:
             If shapes do not fit, atoms are not unit rows, the prior is for another number of atoms, or p exceeds 4096.
         """
         x, atoms = checked(x, atoms)
-        p, wide, mean = len(atoms), atoms.astype(np.float64, copy=False), float(self.prior.mean)
+        p, wide = len(atoms), atoms.astype(np.float64, copy=False)
         if p > LARGEST_WIDTH:
             raise ValueError(f"sampling holds a matrix (p, p) a thread and takes p <= {LARGEST_WIDTH}; got p={p}.")
-        spread = self.prior.spread(p)
-        rho = np.clip(self.noise_variance / spread, 1e-100, 1e100)
-        prior = (rho, self.prior.log_odds(p) - 0.5 * mean**2 / spread)
-        plan = (int(self.seed), int(self.chains), int(self.warm), int(self.sweeps), float(self.hottest))
+        if isinstance(self.prior, ExactlyK):
+            check_int("k", self.prior.k, 1, p, high_name="p")
+        spread, odds = self.prior.spread(p), np.zeros(p) if isinstance(self.prior, ExactlyK) else self.prior.log_odds(p)
         gram, active = correlate(wide, wide), np.empty((len(x), p))
 
         def code(block: Block) -> Parts:
-            precision = precision_of(float(self.noise_variance), block.scale)
-            values, chance = sample_supports(block.x, shifted(block, rho, mean), gram, prior, precision, plan)
+            values, chance = self._drawn(block, gram, spread, odds)
             active[block.rows] = chance
             return dense_parts(values, chance >= self.least_activity if self.least_activity > 0 else None)
 
         codes = in_blocks(x, atoms, code)
         return codes, read_only(active)
+
+    def _drawn(
+        self, block: Block, gram: FloatArray, spread: FloatArray, odds: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return the codes and activities ``(b, p)`` of a block, given the variances and log odds ``(p,)`` of atoms."""
+        plan = (int(self.seed), int(self.chains), int(self.warm), int(self.sweeps), float(self.hottest))
+        precision = precision_of(float(self.noise_variance), block.scale)
+        if isinstance(self.prior, BernoulliHalfNormal | BernoulliExponential):
+            with np.errstate(over="ignore", under="ignore"):
+                size = np.clip(np.sqrt(spread) / block.scale, 1e-100, 1e100)
+            law = (odds, size, isinstance(self.prior, BernoulliExponential))
+            return sample_codes(block.x, block.alpha, gram, law, precision, plan)
+        mean, k = float(self.prior.mean), self.prior.k if isinstance(self.prior, ExactlyK) else 0
+        rho = np.clip(self.noise_variance / spread, 1e-100, 1e100)
+        prior = (rho, odds - 0.5 * mean**2 / spread)
+        return sample_supports(block.x, shifted(block, rho, mean), gram, prior, precision, (*plan, int(k)))

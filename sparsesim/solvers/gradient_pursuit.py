@@ -21,12 +21,17 @@ class GradientPursuit:
     the selected atoms S, it does ``z_S += t g`` with ``t = ||g||^2 / ||g A_S||^2``. With one atom, or orthonormal
     atoms, that is matching pursuit; in general a single step may remove less than matching pursuit's from the same
     residual, where g is spread over correlated atoms. An atom may be selected again, so a row has at most k non-zeros.
-    A row ends early as in `MatchingPursuit`. Computed in float64 whatever the precision of ``x``.
+    With ``non_negative`` a selection is the atom of largest positive correlation, coefficients at zero whose slope is
+    negative are left out of g, and the step ends where the first of the others reaches zero: the error falls at every
+    selection all the same. Where no correlation is positive, a selection is a step without a new atom. This form is
+    derived here. A row ends early as in `MatchingPursuit`. Computed in float64
+    whatever the precision of ``x``.
 
     Parameters
     ----------
     k : selections, at least 1; it may exceed the width.
     tolerance : a row ends when its residual norm is at most this fraction of its norm.
+    non_negative : select by positive correlation and keep coefficients from falling below zero.
 
     References
     ----------
@@ -35,6 +40,7 @@ class GradientPursuit:
 
     k: int
     tolerance: float = 0.0
+    non_negative: bool = False
 
     def __post_init__(self) -> None:
         check_int("k", self.k, 1)
@@ -46,7 +52,7 @@ class GradientPursuit:
         most = min(self.k, len(atoms))
 
         def code(block: Block) -> Parts:
-            limit = (block.floor, float(self.tolerance), False)
+            limit = (block.floor, float(self.tolerance), bool(self.non_negative))
             return placed(
                 block,
                 np.full(len(block.x), most),

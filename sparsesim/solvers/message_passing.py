@@ -23,6 +23,7 @@ from sparsesim.solvers.posterior import dense_parts
 from sparsesim.solvers.priors import BernoulliExponential, BernoulliGaussian, BernoulliHalfNormal, SpikeSlab
 from sparsesim.solvers.pursuit import Block, Parts, checked, in_blocks
 from sparsesim.solvers.sparse_bayes import first_noise
+from sparsesim.solvers.start import checked_start
 
 KINDS = {BernoulliGaussian: GAUSSIAN, BernoulliHalfNormal: HALF_NORMAL, BernoulliExponential: EXPONENTIAL}
 SAFETY = 1.1  # the damping is what the condition of convergence allows for a norm larger by this
@@ -85,6 +86,14 @@ def _scaled(prior: SpikeSlab, block: Block, p: int) -> tuple[int, FloatArray, Fl
     return KINDS[type(prior)], np.tile(prior.log_odds(p), (len(spread), 1)), spread, middle
 
 
+def _begun(start: Codes | None, block: Block) -> FloatArray:
+    """Return the block's rows of ``start`` in their units ``(b, p)``, zero without a start."""
+    if start is None:
+        return np.zeros(block.alpha.shape)
+    with np.errstate(over="ignore"):
+        return np.asarray(np.clip(start[block.rows].toarray() / block.scale, -1e100, 1e100))
+
+
 def _square(scale: FloatArray) -> FloatArray:
     with np.errstate(over="ignore", under="ignore"):
         return np.asarray(np.square(scale[:, 0]))
@@ -130,21 +139,32 @@ class ApproximateMessagePassing:
         """Return the codes ``(n, p)`` of centred samples ``x (n, d)``."""
         return self.passed(x, atoms).codes
 
-    def passed(self, x: FloatArray, atoms: FloatArray) -> PassedCodes:
+    def encode_from(self, x: FloatArray, atoms: FloatArray, start: Codes | None) -> Codes:
+        """Return the codes ``(n, p)`` reached from ``start (n, p)``; raises ValueError as `passed`."""
+        return self.passed(x, atoms, start).codes
+
+    def passed(self, x: FloatArray, atoms: FloatArray, start: Codes | None = None) -> PassedCodes:
         """Return the codes ``(n, p)`` of centred samples ``x (n, d)``, and how each row ended.
+
+        A row begins at its codes in ``start (n, p)``, or as without them if they fit no better than zero. A start knows
+        nothing of its own error: the first effective noise is what it leaves of x, at least 1e-3 of ``||x||^2 / d``.
+        Where the fixed point is not unique, another start may end at another.
 
         Raises
         ------
         ValueError, TypeError
-            If shapes do not fit, atoms are not unit rows, or the prior is for another number of atoms.
+            If shapes do not fit, atoms are not unit rows, the prior is for another number of atoms, or ``start`` is not
+            finite codes ``(n, p)``.
         """
         x, atoms = checked(x, atoms)
+        begin = None if start is None else checked_start(start, x, atoms)
         self.prior.log_odds(len(atoms)), self.prior.spread(len(atoms))  # refuse before the first block
         record = np.empty((len(x), 4))
         rule = (bool(self.learn), float(self.damping), float(self.tolerance), int(self.max_iter))
 
         def code(block: Block) -> Parts:
-            codes, own = pass_messages(block.x, block.dictionary[0], _scaled(self.prior, block, len(atoms)), rule)
+            prior, given = _scaled(self.prior, block, len(atoms)), _begun(begin, block)
+            codes, own = pass_messages(block.x, block.dictionary[0], prior, given, rule)
             own[:, 0] *= _square(block.scale)
             record[block.rows] = own
             return dense_parts(codes)
@@ -190,15 +210,25 @@ class VectorAMP:
         """Return the codes ``(n, p)`` of centred samples ``x (n, d)``."""
         return self.passed(x, atoms).codes
 
-    def passed(self, x: FloatArray, atoms: FloatArray) -> PassedCodes:
+    def encode_from(self, x: FloatArray, atoms: FloatArray, start: Codes | None) -> Codes:
+        """Return the codes ``(n, p)`` reached from ``start (n, p)``; raises ValueError as `passed`."""
+        return self.passed(x, atoms, start).codes
+
+    def passed(self, x: FloatArray, atoms: FloatArray, start: Codes | None = None) -> PassedCodes:
         """Return the codes ``(n, p)`` of centred samples ``x (n, d)``, and how each row ended.
+
+        A row begins at its codes in ``start (n, p)``, or as without them if their misfit tells of an error as large as
+        the prior's variance. A start knows nothing more of its error, which is taken to be at least 1e-3 of that.
+        Where the fixed point is not unique, another start may end at another.
 
         Raises
         ------
         ValueError, TypeError
-            If shapes do not fit, atoms are not unit rows, or the prior is for another number of atoms.
+            If shapes do not fit, atoms are not unit rows, the prior is for another number of atoms, or ``start`` is not
+            finite codes ``(n, p)``.
         """
         x, atoms = checked(x, atoms)
+        begin = None if start is None else checked_start(start, x, atoms)
         rates = 1.0 / (1.0 + np.exp(-self.prior.log_odds(len(atoms))))
         left, values, right = np.linalg.svd(atoms.astype(np.float64, copy=False), full_matrices=False)
         kept = values > RANK * values.max(initial=0.0)
@@ -217,6 +247,7 @@ class VectorAMP:
                 noise,
                 prior,
                 _entry_moments(prior, rates),
+                _begun(begin, block),
                 (learn, self.noise_variance is None, *rule),
             )
             own[:, 0] *= _square(block.scale)

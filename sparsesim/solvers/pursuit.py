@@ -13,6 +13,7 @@ from sparsesim._arrays import Codes, FloatArray, IntArray, check_int, check_real
 from sparsesim.kernels.paths import search_
 from sparsesim.kernels.pursuit import ROUNDING, correlate, matching_pursuit, orthogonal_pursuit, room, rows_of, stored
 from sparsesim.solvers.blocks import row_blocks, row_scale
+from sparsesim.solvers.start import begun, part
 
 UNIT = 1e-4  # float32 rows of d <= 1e6 normalised in float32 are within 1e-4 of unit norm
 BLOCK_ENTRIES = 2**19  # correlations held at a time: they stay in cache
@@ -101,9 +102,19 @@ def orthogonal_matching_pursuit(
     x, atoms = checked(x, atoms)
     check_real("tolerance", tolerance, 0.0, 1.0)
     steps = _steps(k, len(x), atoms)
+    return _orthogonal(x, atoms, steps, bool(non_negative), float(tolerance), None)
+
+
+def _orthogonal(
+    x: FloatArray, atoms: FloatArray, k: IntArray, non_negative: bool, tolerance: float, start: Codes | None
+) -> Codes:
+    """Return the codes of checked samples, row i of at most ``k[i]`` atoms, those of ``start`` (or none) first."""
     if non_negative:
-        return _non_negative(x, atoms, steps, float(tolerance))
-    data, indices, indptr = orthogonal_pursuit(x, atoms, steps, float(tolerance)) if len(x) else _nothing(x.dtype)
+        return _non_negative(x, atoms, k, tolerance, start)
+    data, indices, indptr = _nothing(x.dtype)
+    if len(x):
+        held = None if start is None else (start.indptr.astype(np.int64), start.indices.astype(np.int64))
+        data, indices, indptr = orthogonal_pursuit(x, atoms, k, tolerance, held)
     codes = Codes((data, indices, indptr), shape=(len(x), len(atoms)))
     codes.sort_indices()
     return codes
@@ -172,10 +183,15 @@ def same_k(k: int, atoms: FloatArray, rows: int) -> IntArray:
     return np.full(rows, check_int("k", k, 1, min(atoms.shape), high_name="min(p, d)"), dtype=np.int64)
 
 
-def _non_negative(x: FloatArray, atoms: FloatArray, k: IntArray, tolerance: float) -> Codes:
+def _non_negative(x: FloatArray, atoms: FloatArray, k: IntArray, tolerance: float, start: Codes | None) -> Codes:
     def code(block: Block) -> Parts:
         limit, own = (block.floor, tolerance, True), k[block.rows]
-        return placed(block, own, lambda out: search_(block.x, block.alpha, block.dictionary, own, (1, 1), limit, out))
+        return placed(
+            block,
+            own,
+            lambda out: search_(block.x, block.alpha, block.dictionary, own, (1, 1), limit, out),
+            held=part(start, block)[:2],
+        )
 
     return in_blocks(x, atoms, code)
 
@@ -203,6 +219,22 @@ class OrthogonalMatchingPursuit:
     def encode(self, x: FloatArray, atoms: FloatArray) -> Codes:
         """Return the codes ``(n, p)`` of centred samples ``x (n, d)``; raises ValueError where k exceeds min(p, d)."""
         return orthogonal_matching_pursuit(x, atoms, self.k, non_negative=self.non_negative, tolerance=self.tolerance)
+
+    def encode_from(self, x: FloatArray, atoms: FloatArray, start: Codes | None) -> Codes:
+        """Return codes ``(n, p)`` whose first steps choose the atoms of ``start (n, p)``: they fit no worse than these.
+
+        The codes of fewer steps are gone on with. Of ``start`` the k largest codes of a row count (the positive ones,
+        if ``non_negative``); all are taken before ``tolerance`` is looked at, but for those that depend on others.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As by `encode`, or if ``start`` is not finite codes ``(n, p)``.
+        """
+        x, atoms = checked(x, atoms)
+        begin = begun(start, x, atoms, self.k, bool(self.non_negative))
+        k = same_k(self.k, atoms, len(x))
+        return _orthogonal(x, atoms, k, bool(self.non_negative), float(self.tolerance), begin)
 
 
 @final

@@ -12,6 +12,7 @@ from sparsesim._arrays import Codes, FloatArray, IntArray, check_int, check_real
 from sparsesim.kernels.sparse_bayes import ALTERNATING, FREE, SINGULAR, learn_variances
 from sparsesim.solvers.posterior import dense_parts
 from sparsesim.solvers.pursuit import Block, Parts, checked, in_blocks
+from sparsesim.solvers.start import checked_start, part
 
 FIRST_NOISE = 0.01  # of the mean square of a sample: where learning of the noise starts
 
@@ -54,15 +55,16 @@ def _learned(
     noise_variance: float | None,
     rule: tuple[int, int, float],
     stop: tuple[float, int],
+    start: Codes | None = None,
 ) -> LearnedCodes:
     form, height, floor = rule
     record = np.empty((len(x), 4))
+    begin = None if start is None else checked_start(start, x, atoms)
 
     def code(block: Block) -> Parts:
         noise = first_noise(noise_variance, block)
-        codes, own = learn_variances(
-            block.x, block.alpha, block.dictionary, noise, (form, height, noise_variance is None, floor), stop
-        )
+        given, law = part(begin, block), (form, height, noise_variance is None, floor)
+        codes, own = learn_variances(block.x, block.alpha, block.dictionary, noise, given, law, stop)
         scale = block.scale[:, 0]
         own[:, 0] += x.shape[1] * np.log(scale)
         with np.errstate(over="ignore", under="ignore"):
@@ -124,17 +126,25 @@ class SparseBayesianLearning:
         """Return the codes ``(n, p)`` of centred samples ``x (n, d)``."""
         return self.learned(x, atoms).codes
 
-    def learned(self, x: FloatArray, atoms: FloatArray) -> LearnedCodes:
+    def encode_from(self, x: FloatArray, atoms: FloatArray, start: Codes | None) -> Codes:
+        """Return the codes ``(n, p)`` reached from variances of ``start (n, p)``; raises ValueError as `learned`."""
+        return self.learned(x, atoms, start).codes
+
+    def learned(self, x: FloatArray, atoms: FloatArray, start: Codes | None = None) -> LearnedCodes:
         """Return the codes ``(n, p)`` of centred samples ``x (n, d)`` with noise, cost and steps of each.
+
+        With ``start (n, p)`` a row that has codes there begins at their squares, and at 1e-3 of the equal variances of
+        a cold start beside them, so that atoms that were left out may still enter, or without its codes if these have
+        the higher cost. The cost never rises from there; it has many minima, and another start may end at another.
 
         Raises
         ------
         ValueError, TypeError
-            If shapes do not fit or atoms are not unit rows.
+            If shapes do not fit, atoms are not unit rows, or ``start`` is not finite codes ``(n, p)``.
         """
         x, atoms = checked(x, atoms)
         rule, stop = (FREE, 1, float(self.prune)), (float(self.tolerance), int(self.max_iter))
-        return _learned(x, atoms, self.noise_variance, rule, stop)
+        return _learned(x, atoms, self.noise_variance, rule, stop, start)
 
 
 @final

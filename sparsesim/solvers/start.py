@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from sparsesim._arrays import Codes, FloatArray, IntArray
-from sparsesim.solvers.pursuit import Block
+
+if TYPE_CHECKING:
+    from sparsesim.solvers.pursuit import Block
 
 
 def checked_start(start: Codes, x: FloatArray, atoms: FloatArray) -> Codes:

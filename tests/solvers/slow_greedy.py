@@ -102,18 +102,29 @@ def stagewise(x, atoms, k, level, stages=10, non_negative=False):
     return codes
 
 
-def gradient_pursuit(x, atoms, k):
+def gradient_pursuit(x, atoms, k, non_negative=False):
     """Return codes and the residual energies after each selection."""
     codes, support, energies = np.zeros(len(atoms)), [], [x @ x]
     for _ in range(k):
         slope = atoms @ (x - codes @ atoms)
-        best = int(np.argmax(np.abs(slope)))
-        if abs(slope[best]) <= ZERO:
-            break
-        support = sorted({*support, best})
+        rank = slope if non_negative else np.abs(slope)
+        best = int(np.argmax(rank))
+        if rank[best] > ZERO:
+            support = sorted({*support, best})
         direction = np.zeros(len(atoms))
         direction[support] = slope[support]
-        codes = codes + direction * (direction @ direction) / np.square(direction @ atoms).sum()
+        if non_negative:
+            direction[(codes == 0) & (direction < 0)] = 0
+        if np.abs(direction).max() <= ZERO:
+            break
+        step = (direction @ direction) / np.square(direction @ atoms).sum()
+        falls = np.flatnonzero(direction < 0) if non_negative else []
+        first = min(falls, key=lambda i: codes[i] / -direction[i], default=None)
+        if first is not None and codes[first] < -step * direction[first]:
+            codes = codes + direction * (codes[first] / -direction[first])
+            codes[first] = 0
+        else:
+            codes = codes + direction * step
         energies.append(error(x, atoms, codes))
     return codes, energies
 

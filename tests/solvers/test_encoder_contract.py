@@ -57,6 +57,7 @@ def _both(sign):
         HardThresholdingPursuit(3, 0.5, sign),
         ExhaustiveSearch(3, non_negative=sign),
         ExhaustiveSearch(3, LEVEL**2, sign),
+        GradientPursuit(3, non_negative=sign),
         Lasso(LEVEL, sign),
         FISTA(LEVEL, sign, tolerance=1e-13),
         ElasticNet(LEVEL, 0.1, sign),
@@ -68,7 +69,7 @@ def _both(sign):
     ]
 
 
-SIGNED = [*_both(False), GradientPursuit(3), LinearProjection()]
+SIGNED = [*_both(False), LinearProjection()]
 NON_NEGATIVE = [*_both(True), NonNegativeLeastSquares()]
 CENTROIDS = NearestCentroid((1.0,) * P)  # codes norms of centroids, whatever x: equivariant, but not linear in x
 BAYESIAN = [SparseBayesianLearning(0.01), PosteriorMean(BernoulliGaussian(0.2), 0.01, 3)]
@@ -297,7 +298,9 @@ def test_k_is_limited_and_one_atom_or_one_dimension_is_enough(encoder):
             dataclasses.replace(encoder, k=P + 1).encode(*world())
 
 
-@pytest.mark.parametrize("encoder", [e for e in GREEDY if hasattr(e, "tolerance")], ids=name)
+@pytest.mark.parametrize(
+    "encoder", [e for e in GREEDY if hasattr(e, "tolerance") and not getattr(e, "penalty", 0)], ids=name
+)
 def test_each_row_ends_on_its_own_when_it_is_good_enough(encoder):
     atoms = np.eye(D)
     x = np.array([[3.0, 0, 0, 0, 0, 0, 0, 0], [3.0, 2, 0, 0, 0, 0, 0, 0], [3.0, 2, 1, 0, 0, 0, 0, 0]])

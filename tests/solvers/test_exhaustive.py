@@ -94,7 +94,51 @@ def test_samples_of_few_atoms_get_no_more_and_a_penalty_trades_atoms_for_error()
     assert ExhaustiveSearch(5, penalty=1e300).encode(truth @ atoms * 1e-200, atoms).nnz == 0
 
 
-@pytest.mark.parametrize(("field", "value"), [("penalty", -1.0), ("max_nodes", 0)])
+@settings(max_examples=25)
+@given(
+    st.integers(0, 2**32),
+    st.integers(3, 8),
+    st.integers(1, 11),
+    st.integers(1, 5),
+    st.sampled_from([0.05, 0.3, 0.6, 1.0]),
+    st.booleans(),
+)
+def test_a_tolerance_takes_the_fewest_atoms_that_reach_it_and_of_these_the_best(seed, d, p, k, tolerance, non_negative):
+    x, atoms = random_problem(np.random.default_rng(seed), 3, d, p, 3, noise=0.2)
+    k = min(k, d, p)
+    found = ExhaustiveSearch(k, non_negative=non_negative, tolerance=tolerance).certified(x, atoms)
+    assert found.proven.all()
+    error, size = objective(x, atoms, found.codes, 0.0), np.diff(found.codes.indptr)
+    for row, reached, count, bound in zip(x, error, size, found.bound, strict=True):
+        target, energy = (tolerance * np.linalg.norm(row)) ** 2, float(row @ row)
+        best = [best_of_all(row, atoms, size, 0.0, non_negative) for size in range(k + 1)]
+        enough = [size for size in range(k + 1) if best[size] <= target + 1e-12 * energy]
+        if enough:
+            assert count == enough[0]
+        else:  # the best of k, which may have fewer where more atoms gain nothing
+            assert count <= k
+        # brute force solves by QR, this by normal equations: supports of condition 1e4 differ by 1e-8 in codes
+        np.testing.assert_allclose(reached, best[enough[0] if enough else k], atol=1e-9 * energy)
+        np.testing.assert_allclose(bound, reached, atol=1e-9 * energy)
+
+
+def test_a_tolerance_cut_short_is_not_proven_and_is_searched_in_less_than_every_size():
+    x, atoms = random_problem(np.random.default_rng(6), 20, 12, 24, 4, noise=0.05)
+    whole = ExhaustiveSearch(5, tolerance=0.3).certified(x, atoms)
+    assert whole.proven.all() and len(set(np.diff(whole.codes.indptr))) > 1
+    brief = ExhaustiveSearch(5, max_nodes=1, tolerance=0.3).certified(x, atoms)
+    within = objective(x, atoms, brief.codes, 0.0) <= 0.09 * np.square(x).sum(axis=1)
+    assert np.all(np.diff(brief.codes.indptr)[within] >= np.diff(whole.codes.indptr)[within])
+    assert not brief.proven[~within].any() and np.any(~within)
+    late = np.diff(whole.codes.indptr) > 2  # sizes up to two need no nodes
+    assert not brief.proven[late].any() and brief.proven[~late].all()
+    every = sum(ExhaustiveSearch(k).certified(x, atoms).nodes.sum() for k in range(1, 6))
+    assert whole.nodes.sum() < every / 2  # sizes that cannot reach the tolerance are cut sooner
+    with pytest.raises(ValueError, match=r"tolerance=0\.1 and penalty=0\.2"):
+        ExhaustiveSearch(2, 0.2, tolerance=0.1)
+
+
+@pytest.mark.parametrize(("field", "value"), [("penalty", -1.0), ("max_nodes", 0), ("tolerance", 1.5)])
 def test_bad_settings_are_refused(field, value):
     with pytest.raises(ValueError, match=field):
         ExhaustiveSearch(2, **{field: value})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import nnls
 from slow_encoders import random_problem
 from slow_greedy import gradient_pursuit
 
@@ -13,12 +14,13 @@ from sparsesim.solvers.pursuit import MatchingPursuit, orthogonal_matching_pursu
 
 
 @settings(max_examples=40)
-@given(st.integers(0, 2**32), st.integers(2, 12), st.integers(2, 30), st.integers(1, 8))
-def test_it_is_the_slow_twin_and_loses_energy_at_each_selection(seed, d, p, k):
+@given(st.integers(0, 2**32), st.integers(2, 12), st.integers(2, 30), st.integers(1, 8), st.booleans())
+def test_it_is_the_slow_twin_and_loses_energy_at_each_selection(seed, d, p, k, non_negative):
     x, atoms = random_problem(np.random.default_rng(seed), 6, d, p, 3)
-    codes = GradientPursuit(k).encode(x, atoms).toarray()
+    codes = GradientPursuit(k, non_negative=non_negative).encode(x, atoms).toarray()
+    assert not non_negative or codes.min() >= 0
     for row, code in zip(x, codes, strict=True):
-        expected, energies = gradient_pursuit(row, atoms, k)
+        expected, energies = gradient_pursuit(row, atoms, k, non_negative)
         assert np.all(np.diff(energies) <= 1e-15 * energies[0])
         np.testing.assert_allclose(code, expected, atol=1e-9 * np.linalg.norm(row))
 
@@ -48,6 +50,14 @@ def test_it_comes_closer_than_matching_pursuit_and_not_as_close_as_the_orthogona
         }.items()
     }
     assert error["orthogonal"] < error["gradient"] < error["plain"]
+
+
+def test_many_non_negative_selections_approach_non_negative_least_squares():
+    x, atoms = random_problem(np.random.default_rng(5), 20, 12, 6, 3)
+    codes = GradientPursuit(3000, non_negative=True).encode(x, atoms).toarray()
+    expected = np.array([nnls(atoms.T, row)[0] for row in x])
+    assert np.mean(expected == 0) > 0.2  # the bounds matter
+    np.testing.assert_allclose(codes, expected, atol=1e-8)
 
 
 def test_many_selections_approach_least_squares_on_all_atoms():

@@ -6,13 +6,20 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy.optimize import nnls
 from slow_encoders import random_problem
 
 from sparsesim._arrays import Codes
-from sparsesim.solvers.convex import Lasso, duality_gap
+from sparsesim.solvers.active_set import ElasticNet, NonNegativeLeastSquares
+from sparsesim.solvers.beam import BeamPursuit
+from sparsesim.solvers.convex import Lasso, duality_gap, kkt_residual
 from sparsesim.solvers.group_lasso import GroupLasso, TreeLasso
 from sparsesim.solvers.least_squares import least_squares_on_support
+from sparsesim.solvers.message_passing import ApproximateMessagePassing, VectorAMP
+from sparsesim.solvers.priors import BernoulliGaussian
 from sparsesim.solvers.proximal_gradient import FISTA
+from sparsesim.solvers.pursuit import OrthogonalMatchingPursuit
+from sparsesim.solvers.sparse_bayes import SparseBayesianLearning
 from sparsesim.solvers.subspace import CoSaMP, SubspacePursuit
 from sparsesim.solvers.thresholding import HardThresholdingPursuit, IterativeHardThresholding
 
@@ -181,7 +188,131 @@ def test_group_lassos_end_at_the_certified_minimum_from_every_start(non_negative
         assert brief.duality_gap(x, atoms, brief.encode(x, atoms)).max() > 1e-3
 
 
-@pytest.mark.parametrize("encoder", [FISTA(PENALTY), Lasso(PENALTY), IterativeHardThresholding(3), PAIRS, *SUPPORTS])
+@pytest.mark.parametrize("non_negative", [False, True])
+def test_every_start_ends_at_the_certified_elastic_net(non_negative):
+    x, atoms = world(11)
+    atoms[5], atoms[9] = 0, atoms[2]  # a dead atom and a twin, which the ridge has share one code
+    encoder = ElasticNet(PENALTY, 0.2, non_negative, tolerance=1e-10)
+    cold = encoder.encode(x, atoms)
+    for start in [*starts(x, atoms), cold]:
+        codes = encoder.encode_from(x, atoms, start)
+        assert duality_gap(x, atoms, codes, PENALTY, ridge=0.2, non_negative=non_negative).max() <= 1.1e-10
+        # a gap of 1e-10 ||x||^2 / 2 and a ridge of 0.2 leave codes 3e-5 ||x||; active sets end exactly
+        np.testing.assert_allclose(codes.toarray(), cold.toarray(), atol=1e-9)
+    brief = dataclasses.replace(encoder, max_iterations=1)
+    law = {"ridge": 0.2, "non_negative": non_negative}
+    assert duality_gap(x, atoms, brief.encode_from(x, atoms, cold), PENALTY, **law).max() <= 1.1e-10
+    assert np.median(duality_gap(x, atoms, brief.encode(x, atoms), PENALTY, **law)) > 1e-4
+
+
+@pytest.mark.parametrize("width", [8, 24])
+def test_every_start_ends_at_the_certified_non_negative_fit(width):
+    x, atoms = world(12, p=width)  # fewer atoms than dimensions, where codes are unique, and more
+    encoder = NonNegativeLeastSquares()
+    cold = encoder.encode(x, atoms)
+    for start in [*starts(x, atoms), cold]:
+        codes = encoder.encode_from(x, atoms, start)
+        assert kkt_residual(x, atoms, codes, 0.0, non_negative=True).max() < 1e-9
+        np.testing.assert_allclose(codes @ atoms, cold @ atoms, atol=1e-8)  # the fit is unique whatever the atoms
+        if width < 12:
+            np.testing.assert_allclose(codes.toarray(), cold.toarray(), atol=1e-8)
+    brief = NonNegativeLeastSquares(max_iterations=1)
+    assert kkt_residual(x, atoms, brief.encode_from(x, atoms, cold), 0.0, non_negative=True).max() < 1e-9
+    assert np.median(kkt_residual(x, atoms, brief.encode(x, atoms), 0.0, non_negative=True)) > 1e-3
+
+
+@pytest.mark.parametrize("non_negative", [False, True])
+@pytest.mark.parametrize("kind", [OrthogonalMatchingPursuit, BeamPursuit])
+def test_pursuits_go_on_from_their_atoms_and_fit_no_worse_than_these(kind, non_negative):
+    x, atoms = world(13)
+    encoder, shorter = kind(6, non_negative=non_negative), OrthogonalMatchingPursuit(3, non_negative)
+    for start in starts(x, atoms):
+        codes = encoder.encode_from(x, atoms, start)
+        assert np.diff(codes.indptr).max() <= 6 and (not non_negative or codes.data.min() > 0)
+        kept = np.maximum(start.toarray(), 0) if non_negative else start.toarray()
+        np.put_along_axis(kept, np.argsort(-np.abs(kept), axis=1, kind="stable")[:, 6:], 0, axis=1)
+        if non_negative:
+            begun = [nnls(np.where(row > 0, atoms.T, 0), one)[1] ** 2 for row, one in zip(kept, x, strict=True)]
+        else:
+            begun = error(x, atoms, least_squares_on_support(x, atoms, Codes(kept)))
+        assert np.all(error(x, atoms, codes) <= np.array(begun) + 1e-12)
+    if kind is OrthogonalMatchingPursuit:
+        for one, close in ((x, 1e-10), (x.astype(np.float32), 1e-4)):
+            cold = encoder.encode(one, atoms).toarray()
+            warm = encoder.encode_from(one, atoms, shorter.encode(one, atoms))  # three steps more
+            assert warm.dtype == one.dtype
+            np.testing.assert_allclose(warm.toarray(), cold, atol=close)
+            assert np.array_equal(encoder.encode_from(one, atoms, Codes((30, 24))).toarray(), cold)
+        twins = Codes(np.eye(24)[[2]] + np.eye(24)[[9]])
+        atoms[9] = atoms[2]
+        assert not encoder.encode_from(x[:1], atoms, twins).toarray()[0, 9]  # dependent: left out, and a place is free
+
+
+def test_a_tolerance_is_looked_at_once_the_given_atoms_are_in():
+    atoms = np.eye(6)
+    x = np.array([[3.0, 2.0, 1.0, 0.5, 0.2, 0.1]])
+    for encoder in (OrthogonalMatchingPursuit(5, tolerance=0.6), BeamPursuit(5, tolerance=0.6)):
+        assert np.array_equal(encoder.encode(x, atoms).indices, [0, 1])
+        begun = encoder.encode_from(x, atoms, Codes(np.array([[0, 0, 1.0, 1, 1, 0]])))
+        assert np.array_equal(begun.indices, [0, 2, 3, 4])
+        assert np.array_equal(encoder.encode_from(x, atoms, Codes(x * [1, 1, 1, 0, 0, 0])).indices, [0, 1, 2])
+
+
+def test_sparse_bayes_never_costs_more_than_its_start_and_hardly_moves_from_its_end():
+    x, atoms = world(14)
+    encoder = SparseBayesianLearning(0.01)
+    cold = encoder.learned(x, atoms)
+    again = encoder.learned(x, atoms, cold.codes)
+    assert np.all(again.cost <= cold.cost + 1e-3) and again.iterations.mean() < 0.5 * cold.iterations.mean()
+    for start in starts(x, atoms):
+        found = encoder.learned(x, atoms, start)
+        assert np.array_equal(found.codes.toarray(), encoder.encode_from(x, atoms, start).toarray())
+        # one step's cost is that of the start's variances or, where these are the likelier, of equal ones
+        before = dataclasses.replace(encoder, max_iter=1, prune=0.0)
+        worse = np.maximum(before.learned(x, atoms).cost, before.learned(x, atoms, start).cost)
+        assert np.all(found.cost <= worse + 1e-9 * np.abs(worse))
+    nothing = encoder.encode_from(x, atoms, Codes((30, 24)))
+    assert np.array_equal(nothing.toarray(), cold.codes.toarray())
+    missing = cold.codes.copy()
+    missing.data[np.diff(missing.indptr, prepend=0).cumsum()[:-1] % missing.nnz] = 0
+    late = encoder.learned(x, atoms, missing)  # atoms left out of the start come back
+    assert np.mean(np.isin(np.flatnonzero(abs(cold.codes.toarray()) > 0.3), np.flatnonzero(late.codes.toarray()))) > 0.9
+
+
+@pytest.mark.parametrize("noise", [None, 0.03**2])
+def test_message_passing_ends_at_one_fixed_point_from_every_start_and_soonest_from_its_own(noise):
+    rng = np.random.default_rng(15)
+    atoms = rng.standard_normal((200, 120)) / np.sqrt(120)
+    atoms /= np.linalg.norm(atoms, axis=1, keepdims=True)
+    truth = (rng.random((12, 200)) < 0.1) * rng.standard_normal((12, 200))  # far inside what is recovered
+    x = truth @ atoms + 0.03 * rng.standard_normal((12, 120))
+    encoder = VectorAMP(BernoulliGaussian(0.1), noise) if noise else ApproximateMessagePassing(BernoulliGaussian(0.1))
+    cold = encoder.passed(x, atoms)
+    fits = OrthogonalMatchingPursuit(120).encode(x, atoms)  # exact fits, which say nothing of what is true
+    for start in (*starts(x, atoms), fits, Codes(truth), Codes((12, 200))):
+        warm = encoder.passed(x, atoms, start)
+        assert warm.converged.all() and not warm.diverged.any()
+        # both end where a step changes codes by 1e-6 of their norm, about 4; convergence is by halves
+        np.testing.assert_allclose(warm.codes.toarray(), cold.codes.toarray(), atol=1e-4)
+        assert np.array_equal(warm.codes.toarray(), encoder.encode_from(x, atoms, start).toarray())
+    again = encoder.passed(x, atoms, cold.codes)
+    assert again.iterations.mean() < 0.2 * cold.iterations.mean()
+
+
+WARM = [
+    FISTA(PENALTY),
+    Lasso(PENALTY),
+    ElasticNet(PENALTY, 0.1),
+    NonNegativeLeastSquares(),
+    OrthogonalMatchingPursuit(4),
+    BeamPursuit(4),
+    IterativeHardThresholding(3),
+    PAIRS,
+    *SUPPORTS,
+]
+
+
+@pytest.mark.parametrize("encoder", WARM)
 def test_rows_are_alone_and_bad_starts_are_refused(encoder):
     x, atoms = world(7, n=9)
     start = starts(x, atoms)[2]

@@ -78,7 +78,7 @@ class UnmixingCell:
 
 def labels_rank(evaluation: Evaluation) -> float:
     """Return the rank of the matrix L of the theorem in this world: it asks for m, and segments - 1 is the most."""
-    table = evaluation.truth.segments.scale  # type: ignore[attr-defined]  # a world of this study has labels
+    table = evaluation.truth.segments.scale  # a world of this study has labels
     return float(label_rank(gaussian_natural(np.square(table))))
 
 

@@ -147,19 +147,21 @@ class _Slot:
         self._pool: Any = None
 
     def submit(self, work: Work, chunk: Chunk) -> Future[None]:
-        if self._pool is None:
-            from joblib.externals.loky import ProcessPoolExecutor  # here: reading a table does not import joblib
+        """Have the worker begin ``chunk``; one that died while it had nothing to do is replaced, and blames nobody."""
+        if self._pool is not None:
+            with suppress(BrokenExecutor):
+                future: Future[None] = self._pool.submit(one_threaded, work, chunk)
+                return future
+            self.end()
+        from joblib.externals.loky import ProcessPoolExecutor  # here, so that reading a table does not import joblib
 
-            threads = dict.fromkeys((*_BLAS_THREADS, "NUMBA_NUM_THREADS"), "1")
-            self._pool = ProcessPoolExecutor(1, initializer=_begin, initargs=(os.getpid(),), env=threads)
-        try:
-            future: Future[None] = self._pool.submit(one_threaded, work, chunk)
-        except BrokenExecutor as error:  # it died while it had nothing to do
-            future = Future()
-            future.set_exception(error)
-        return future
+        threads = dict.fromkeys((*_BLAS_THREADS, "NUMBA_NUM_THREADS"), "1")
+        self._pool = ProcessPoolExecutor(1, initializer=_begin, initargs=(os.getpid(),), env=threads)
+        begun: Future[None] = self._pool.submit(one_threaded, work, chunk)
+        return begun
 
     def outcome(self, future: Future[None], chunk: Chunk) -> ChunkDone | ChunkLost:
+        """Return what became of a chunk whose ``future`` has ended; an exception of the work is raised."""
         try:
             future.result()
         except BrokenExecutor as error:

@@ -31,6 +31,7 @@ class Standing:
     rows : study and status to the number of keys that have such a row.
     failures : type of exception to the number of keys that end in it and have no row.
     deaths : keys on which workers died, to how many; those with `DEATHS` are given up until `retry`.
+    names : of those keys, the labels of their cells.
     conflicts : keys with two different rows.
     damaged : lines that count as not there.
     segments, size : files and bytes.
@@ -39,6 +40,7 @@ class Standing:
     rows: dict[tuple[str, str], int]
     failures: dict[str, int]
     deaths: dict[str, int]
+    names: dict[str, str]
     conflicts: tuple[str, ...]
     damaged: int
     segments: int
@@ -55,7 +57,8 @@ class Standing:
         lines += [f"  failed: {count} in {name}" for name, count in sorted(self.failures.items())]
         if self.deaths:
             lines.append(f"  workers died on {len(self.deaths)} cell(s), {len(self.given_up)} of them given up:")
-            lines += [f"    {key}: {count} death(s)" for key, count in sorted(self.deaths.items())[:20]]
+            most = sorted(self.deaths.items(), key=lambda one: (-one[1], one[0]))
+            lines += [f"    {count} death(s): {self.names[key]} ({key[:12]})" for key, count in most[:20]]
         if self.conflicts:
             lines.append(f"  {len(self.conflicts)} key(s) with two different rows; 'fsck' shows them")
         if self.damaged:
@@ -65,16 +68,19 @@ class Standing:
 
 def status(store: Store) -> Standing:
     """Return what ``store`` holds, after one pass that decodes no row: about 10 microseconds of CPU each."""
-    tail, index, rows = _opened(store), Index(), Counter[tuple[str, str]]()
+    tail, index, rows, names = _opened(store), Index(), Counter[tuple[str, str]](), dict[str, str]()
     for record in tail.new(last=True):
         if record.kind == "row" and record.key not in index.rows:
             rows[record.word("study"), record.word("status")] += 1
+        elif record.kind == "death":
+            names[record.key] = str(record.provenance.get("labels", "labels unknown"))
         index.add(record)
     paths = list(tail.directory.glob("*.jsonl"))
     return Standing(
         dict(rows),
         dict(Counter(one.failure.exc_type for one in index.failures().values() if one.failure)),
         index.dead(),
+        names,
         tuple(sorted(index.conflicts)),
         sum(tail.damaged.values()),
         len(paths),

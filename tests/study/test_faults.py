@@ -133,6 +133,20 @@ def test_a_worker_killed_once_is_replaced_and_a_poison_cell_is_tried_three_times
     assert found.where(kind="killer").values("total") == [2.0] and found.where(kind="k0") == expected.where(kind="k0")
 
 
+def test_a_worker_that_dies_while_it_has_nothing_to_do_costs_nothing(log):
+    chunks = [Chunk((toy.Napping(index, 0.0),)) for index in range(4)]
+
+    def fed():
+        for number, chunk in enumerate(chunks):
+            if number:  # the worker waits for it
+                os.kill(int(log()[-1].split()[0]), signal.SIGKILL)
+                time.sleep(1.0)
+            yield chunk
+
+    states = list(Local(1).run(fed(), toy.evaluate_all))
+    assert [type(state) for state in states if state] == [ChunkDone] * 4 and len(log()) == 4
+
+
 def test_rows_that_a_disk_shows_late_are_waited_for_and_those_that_never_come_are_named(tmp_path, monkeypatch):
     study, late = toy.draws(4), []
 

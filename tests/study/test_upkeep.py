@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 from hypothesis import given
@@ -43,7 +44,7 @@ def test_status_counts_rows_by_study_and_status_failures_deaths_and_damage(tmp_p
         store.append_failure("bad", Failure("ValueError", "no", "..."))
         for key, count in (("poison", 3), ("unlucky", 1), ("key1", 2)):  # key1 has a row: its deaths are history
             for _ in range(count):
-                store.append_death(key, "killed")
+                store.append_death(key, "killed", {"labels": {"seed": key}})
     with open(segments(store)[0], "ab") as file:
         file.write(b"torn")
     found = status(store)
@@ -51,7 +52,14 @@ def test_status_counts_rows_by_study_and_status_failures_deaths_and_damage(tmp_p
     assert found.failures == {"ValueError": 1} and found.deaths == {"poison": 3, "unlucky": 1}
     assert found.given_up == ["poison"] and found.damaged == 1 and found.segments == 2
     assert found.size == sum(path.stat().st_size for path in segments(store))
-    for words in ("6 rows in 2 segment", "toy: 5 done", "1 in ValueError", "2 cell(s), 1 of them", "1 torn"):
+    for words in (
+        "6 rows in 2 segment",
+        "toy: 5 done",
+        "1 in ValueError",
+        "2 cell(s), 1 of them",
+        "3 death(s): {'seed': 'poison'}",
+        "1 torn",
+    ):
         assert words in str(found)
 
 
@@ -69,6 +77,23 @@ def test_a_row_is_told_from_its_provenance_without_decoding(tmp_path_factory, ro
     (record,) = store.tail().new()
     assert record.text == canonical_text(record.payload["row"]) and record.provenance == beside
     assert (record.word("study"), record.word("status"), record.word("nothing")) == ("toy", "done", "")
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_rows_are_counted_in_two_seconds(tmp_path):
+    from sparsesim.study.lines import encoded
+    from sparsesim.study.provenance import provenance
+
+    beside = {**provenance(), "study": "toy", "seconds": 0.1, "labels": {"world": "flat", "seed": 0}}
+    (tmp_path / "segments").mkdir()
+    with open(tmp_path / "segments" / "0.jsonl", "wb") as file:
+        for index in range(100_000):
+            row = {"status": "done", **{f"metric_{j}": (7 * index + j) / 3 for j in range(20)}}
+            file.write(encoded("row", f"{index:064x}", {"row": row, "provenance": beside}))
+    began = time.process_time()  # of this process: what others compute meanwhile does not count
+    found = status(Store(tmp_path))
+    assert time.process_time() - began < 2.0
+    assert found.rows == {("toy", "done"): 100_000} and found.size > 1e8
 
 
 def test_retry_clears_failures_and_deaths_of_what_is_not_done_and_only_those_before_it(tmp_path):

@@ -142,6 +142,12 @@ class HoldsLock:
         return np.eye(2)
 
 
+def evaluate_all(chunk: object) -> None:
+    """Evaluate the cells of a chunk, and store nothing."""
+    for cell in chunk.items:
+        cell.evaluate()
+
+
 def total(value: object) -> float:
     return float(np.sum(value)) if isinstance(value, np.ndarray) else 0.0
 

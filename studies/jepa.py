@@ -64,7 +64,11 @@ class FlowCell:
     def _reached(
         self, axes: FloatArray, inputs: FloatArray, cross: FloatArray, goals: FloatArray, horizon: float
     ) -> FloatArray:
-        """Return when the encoder along each axis first reaches its goal; infinite if not before the horizon."""
+        """Return when the encoding of each axis first has the norm that is its goal; infinite if not before the horizon.
+
+        The norm, and not the entry on the diagonal: covariances of samples have other axes, and a feature may be
+        encoded in a direction that it shares with one that was learned before.
+        """
         size, first = len(axes), np.tile(self.start * np.eye(len(axes)), (self.depth + 1, 1, 1))
 
         def slope(_: float, flat: FloatArray) -> FloatArray:
@@ -73,7 +77,7 @@ class FlowCell:
         def event(index: int):  # type: ignore[no-untyped-def]
             def above(_: float, flat: FloatArray) -> float:
                 encoder = _product(flat.reshape(-1, size, size)[:-1])
-                return float(axes[:, index] @ encoder @ axes[:, index] - goals[index])
+                return float(np.linalg.norm(encoder @ axes[:, index]) - goals[index])
 
             above.direction = 1.0  # type: ignore[attr-defined]
             return above

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from sparsesim.study.interval import Interval, mean_interval
-from sparsesim.study.table import Table
+from sparsesim.study.table import Table, Value
 
 
-def by_seed(table: Table, metric: str, **labels: str) -> np.ndarray:
+def by_seed(table: Table, metric: str, **labels: Value) -> np.ndarray:
     """Return ``metric`` of the rows with ``labels``, one value a seed, ordered by seed."""
     rows = table.where(**labels)
     seeds = rows.column("seed")
@@ -21,7 +21,7 @@ def by_seed(table: Table, metric: str, **labels: str) -> np.ndarray:
     return rows.column(metric)[np.argsort(seeds)]
 
 
-def interval(table: Table, metric: str, **labels: str) -> Interval:
+def interval(table: Table, metric: str, **labels: Value) -> Interval:
     """Return mean and interval of ``metric`` over the seeds of one row group."""
     return mean_interval(by_seed(table, metric, **labels))
 

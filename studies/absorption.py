@@ -238,7 +238,7 @@ def _training(steps: int, batch_size: int) -> Training:
 
 RATIOS = (0.0, 0.3, 0.5, 0.6, 0.7, 0.85, 1.0, 1.5, 2.5, 4.0)
 SIZES = {
-    Tier.SMOKE: Size(2, 3_000, 500, _training(300, 64), (0.2,), (0.0, 0.6, 4.0), 1, (0.05,)),
+    Tier.SMOKE: Size(2, 2_000, 300, _training(120, 64), (0.2,), (0.0, 0.5, 4.0), 1, (0.05,)),
     Tier.LAPTOP: Size(5, 50_000, 2_000, _training(6_000, 256), (0.05, 0.1, 0.2), RATIOS, 3, (0.02, 0.05)),
     Tier.PAPER: Size(10, 500_000, 10_000, _training(40_000, 1_024), (0.02, 0.05, 0.1, 0.2), RATIOS, 10, (0.01, 0.05)),
 }

@@ -81,10 +81,9 @@ def by_quadrature(x, atoms, noise, rate, density, largest):
     nodes, weights = largest * (nodes + 1) / 2, largest * weights / 2
     total, code, active = 0.0, np.zeros(p), np.zeros(p)
     for support in itertools.product([0, 1], repeat=p):
-        values = np.array(list(itertools.product(*[nodes if on else [0.0] for on in support])))
-        mass = np.prod(
-            np.array(list(itertools.product(*[weights * density(nodes) if on else [1.0] for on in support]))), 1
-        )
+        values = np.stack(np.meshgrid(*[nodes if on else [0.0] for on in support]), axis=-1).reshape(-1, p)
+        parts = np.meshgrid(*[weights * density(nodes) if on else [1.0] for on in support])
+        mass = np.prod(np.stack(parts, axis=-1).reshape(-1, p), axis=1)
         mass *= np.exp(-np.square(x - values @ atoms).sum(axis=1) / (2 * noise)) * rate ** sum(support)
         mass *= (1 - rate) ** (p - sum(support))
         total, code, active = total + mass.sum(), code + mass @ values, active + mass.sum() * np.array(support)

@@ -110,6 +110,23 @@ def test_the_mp_residual_shrinks_with_k_and_is_orthogonal_to_the_last_atom(probl
         before, energy = codes, now
 
 
+@pytest.mark.parametrize("stored", [True, False])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_rows_of_many_steps_are_summed_in_parts_of_eight_as_the_slow_twin_does(dtype, stored, monkeypatch):
+    monkeypatch.setattr(kernel, "STORED_GRAM_BYTES", 2**28 if stored else 0)
+    x, atoms = random_problem(np.random.default_rng(7), 6, 64, 150, 20, noise=0.01)
+    x, atoms = x.astype(dtype), atoms.astype(dtype)
+    wide = atoms.astype(np.float64)
+    for k in (9, 17, 27):  # one, two and three parts before the last
+        decided = 0
+        for row, code in zip(x, orthogonal_matching_pursuit(x, atoms, k).toarray(), strict=True):
+            expected, margin = slow_omp(row.astype(np.float64), unit(wide), k)
+            if margin > MARGIN[dtype]:
+                np.testing.assert_allclose(code, expected, atol=CLOSE[dtype])
+                decided += 1
+        assert decided >= 4
+
+
 def test_the_lowest_index_wins_ties():
     atoms = np.eye(4)[[0, 0, 1, 2, 3]]
     x = np.array([[1.0, 1.0, 1.0, 1.0], [-2.0, 0.0, 2.0, 0.0]])

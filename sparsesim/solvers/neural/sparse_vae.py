@@ -64,7 +64,7 @@ class SparseVAEModule(VariationalModule):
 
     def decode(self, codes: Tensor) -> Tensor:
         masked = codes.unsqueeze(-2) * self.masks.unsqueeze(-3)  # (..., B, d, p)
-        lifted = self.lift(masked.flatten(-3, -2)).unflatten(-2, masked.shape[-3:-1])
+        lifted: Tensor = self.lift(masked.flatten(-3, -2)).unflatten(-2, masked.shape[-3:-1])
         return (lifted * self.decoder.mT.unsqueeze(-3)).sum(-1) + self.bias.unsqueeze(-2)
 
     def atoms(self) -> Tensor:

@@ -66,18 +66,16 @@ SIZES = {
 
 
 def encoders(k: int, m: int, positive: bool) -> dict[str, Encoder]:
-    """Return the encoders by name; pursuits are told k, message passing the whole law of the codes.
-
-    Subspace pursuit takes signed codes only: its least squares on 2k non-negative coefficients cost minutes a sample.
-    """
+    """Return the encoders by name; pursuits are told k, message passing the whole law of the codes."""
     prior = BernoulliHalfNormal(k / m) if positive else BernoulliGaussian(k / m)
     found: dict[str, Encoder] = {
         "one_step": CorrelationTopK(k, refit=True, non_negative=positive),
         "omp": OrthogonalMatchingPursuit(k, non_negative=positive),
         "l1": BasisPursuit(non_negative=positive),
         "bayes": ApproximateMessagePassing(prior, tolerance=1e-7, max_iter=1000),
+        "subspace": SubspacePursuit(k, non_negative=positive),
     }
-    return {**found, "nnls": NonNegativeLeastSquares()} if positive else {**found, "subspace": SubspacePursuit(k)}
+    return {**found, "nnls": NonNegativeLeastSquares()} if positive else found
 
 
 def study(tier: Tier) -> Study:

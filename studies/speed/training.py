@@ -1,4 +1,4 @@
-"""``python -m studies.speed.training``: steps a second of selecting autoencoders, beside plain PyTorch and SAELens.
+"""``python -m studies.speed.training``: steps a second of autoencoders, beside plain PyTorch and SAELens.
 
 Every round times everybody once, in turn, on the same batches of Gaussian noise; a ratio is one of the same round. The
 bound is the encoder's dense product alone, which every one of them has to do. With ``--peer-python`` an interpreter
@@ -25,15 +25,19 @@ from sparsesim._source import Rows
 from sparsesim.kernels.training import kernel_threads
 from sparsesim.solvers.neural.abs_topk import AbsTopK
 from sparsesim.solvers.neural.batch_topk import BatchTopK
+from sparsesim.solvers.neural.gated import Gated
+from sparsesim.solvers.neural.jump_relu import JumpReLU
 from sparsesim.solvers.neural.matryoshka import Matryoshka
 from sparsesim.solvers.neural.module import SparseModule
+from sparsesim.solvers.neural.mp import MatchingPursuitSAE
+from sparsesim.solvers.neural.relu_l1 import ReLUL1
 from sparsesim.solvers.neural.solver import NeuralSolver, fit_together
 from sparsesim.solvers.neural.topk import TopK
 from sparsesim.solvers.neural.train import Training, train
 from sparsesim.study import Table
 from sparsesim.study.provenance import provenance
 from studies.speed.peer import Peer, PeerFailedError
-from studies.speed.plain import PREFIXES, PlainAutoencoder, steps
+from studies.speed.plain import CODES, PREFIXES, PlainAutoencoder, steps
 from studies.speed.saelens_training import SHAPES, TRAINED
 from studies.speed.timing import Median, median_interval, seconds
 from studies.speed.training_verdicts import sentences
@@ -51,8 +55,13 @@ def solver(kind: str, width: int, k: int, training: Training) -> NeuralSolver:
     """Return our solver of ``kind``."""
     if kind == "matryoshka":
         return Matryoshka(width, k, prefixes=tuple(width // part for part in PREFIXES), training=training)
-    kinds: dict[str, type[Any]] = {"topk": TopK, "topk_auxk": TopK, "batch_topk": BatchTopK, "abs_topk": AbsTopK}
-    made: NeuralSolver = kinds[kind](width, k, training=training)
+    kinds: dict[str, type[Any]] = {
+        "topk": TopK, "topk_auxk": TopK, "batch_topk": BatchTopK, "abs_topk": AbsTopK, "mp": MatchingPursuitSAE,
+    }  # fmt: skip
+    priced: dict[str, type[Any]] = {"relu_l1": ReLUL1, "gated": Gated, "jump_relu": JumpReLU}
+    made: NeuralSolver = (
+        priced[kind](width, training=training) if kind in priced else kinds[kind](width, k, training=training)
+    )
     return made
 
 
@@ -114,7 +123,7 @@ def race(
     shape = SHAPES[name]
     dim, width, batch, k = shape
     x = np.random.default_rng(2).standard_normal((BATCHES * batch, dim)).astype(np.float32)
-    makers = {"ours": ours, "plain": plain}
+    makers = {"ours": ours, "plain": plain} if kind in CODES else {"ours": ours}
     ready: dict[str, Callable[[], float]] = {}
     for who, make in makers.items():
         make(kind, shape, x, 3)()
@@ -122,7 +131,7 @@ def race(
         ready[who] = make(kind, shape, x, count)
     product(shape, x, 1)()
     ready["product"] = product(shape, x, max(3, round(least_seconds / product(shape, x, 3)())))
-    taken: dict[str, list[float]] = {who: [] for who in (*ready, "saelens")}
+    taken: dict[str, list[float]] = {who: [] for who in (*ready, "plain", "saelens")}
     version, skipped = "none", "no"
     raced = python is not None and kind in TRAINED
     try:
@@ -190,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--repetitions", type=int, default=REPETITIONS, help="fewer than 6 have no interval")
     parser.add_argument("--seconds", type=float, default=0.5, help="length of a repetition")
     parser.add_argument("--shapes", nargs="*", default=list(SHAPES), choices=list(SHAPES))
-    parser.add_argument("--kinds", nargs="*", default=["topk", "topk_auxk", "batch_topk", "matryoshka", "abs_topk"])
+    parser.add_argument("--kinds", nargs="*", default=[*CODES, "relu_l1", "gated", "jump_relu", "mp"])
     options = parser.parse_args(arguments)
     if options.peer_python is not None and not options.peer_python.is_file():
         parser.error(f"--peer-python must be an interpreter; there is no file {options.peer_python}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sparsesim.study.table import Table, Value
 
 PLAIN, SAELENS, PRODUCT, TOYS = 3.0, 4.0, 2.0, 5.0  # least ratios, and the most times of the encoder's product
+OTHERS = 1.0  # least ratio to the peer of those that do not select by size, and need dense products
 
 
 def sentences(table: Table) -> list[str]:
@@ -14,10 +15,13 @@ def sentences(table: Table) -> list[str]:
         if row["kind"] == "ensemble":
             lines.append(_ratio(row, "plain", TOYS, "one model after another"))
             continue
-        lines.append(_ratio(row, "plain", PLAIN, "plain PyTorch"))
+        selects = row["times_plain"] == row["times_plain"]  # NaN for the others
+        if selects:
+            lines.append(_ratio(row, "plain", PLAIN, "plain PyTorch"))
         if row["saelens"] != "none":
-            lines.append(_ratio(row, "saelens", SAELENS, f"sae-lens {row['saelens']}"))
-        lines.append(_bound(row))
+            lines.append(_ratio(row, "saelens", SAELENS if selects else OTHERS, f"sae-lens {row['saelens']}"))
+        if selects:
+            lines.append(_bound(row))
         if row["skipped"] != "no":
             lines.append(f"skipped: {_what(row)}: sae-lens: {row['skipped']}")
     return lines

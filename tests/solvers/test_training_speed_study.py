@@ -70,3 +70,14 @@ def test_a_goal_is_judged_by_the_end_of_the_interval_that_speaks_against_us(low,
     first, second = sentences(Table.of_rows(row, [row.values()]))
     assert first.startswith(f"{word}: topk (8, 32, B 16, k 2)") and "at least 3" in first
     assert second.startswith("holds")  # 1 / 0.62 and 1 / 0.58 are both at most 2
+
+
+@pytest.mark.parametrize("kind", ["relu_l1", "gated", "jump_relu", "mp"])
+def test_kinds_without_a_plain_form_race_the_peer_alone_and_need_only_be_as_fast(kind, monkeypatch):
+    monkeypatch.setitem(SHAPES, "small", (8, 32, 16, 2))
+    row = training.race(kind, "small", 1, 1, 0.01, None)
+    assert row["our_ms"] > 0 and np.isnan(row["plain_ms"])
+    assert sentences(Table.of_rows(row, [row.values()])) == []  # nothing was raced
+    raced = row | {"saelens": "6.54.12", "times_saelens": 1.2, "times_saelens_low": 1.1, "times_saelens_high": 1.3}
+    (only,) = sentences(Table.of_rows(raced, [raced.values()]))
+    assert only.startswith("holds") and "at least 1)" in only

@@ -27,7 +27,7 @@ REMEMBERED = "arXiv:1907.04809, size remembered, not read"
 SHOWN = {
     "ivae": Look("iVAE (reads labels)", "#0072b2", "s"),
     "idvae": Look("IDVAE (reads labels)", "#56b4e9", "D"),
-    "unmixing": Look("two labels, linear", CEILING, "*"),
+    "unmixing": Look("linear, by two labels", CEILING, "*"),
     "vae": LOOKS["vae"],
     "ica": LOOKS["ica"],
     "random": LOOKS["random"],
@@ -59,7 +59,8 @@ def _panel(axes: Axes, table: Table, mixing: str) -> None:
         for place, value in zip(places, values, strict=True):
             axes.plot([place, place], [value.low, value.high], color=look.colour, lw=1.2)
         means, line = [value.mean for value in values], ":" if name == "random" else "-"
-        axes.plot(places, means, look.marker + line, color=look.colour, ms=4.5, lw=1.2, mec="white", mew=0.4)
+        edge = look.colour if look.marker == "x" else "white"  # a cross is all edge
+        axes.plot(places, means, look.marker + line, color=look.colour, ms=5, lw=1.2, mec=edge, mew=0.6)
     axes.axvline(sources(table) + 1, color=FLOOR, lw=0.8, ls="--", zorder=0)
     ticks = counts(table, mixing, "random")
     axes.set_xscale("log")

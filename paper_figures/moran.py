@@ -66,7 +66,9 @@ def _curves(axes: Axes, table: Table, metric: str, names: list[str]) -> None:
             axes.plot([rho + shift] * 2, [value.low, value.high], color=looks[name].colour, lw=1.2)
             places.append(rho + shift)
             means.append(value.mean)
-        axes.plot(places, means, looks[name].marker + "-", color=looks[name].colour, ms=4.5, mec="white", mew=0.4)
+        look = looks[name]
+        edge = look.colour if look.marker == "x" else "white"  # a cross is all edge
+        axes.plot(places, means, look.marker + "-", color=look.colour, ms=4.5, mec=edge, mew=0.6)
     axes.set_xlabel("correlation of the factors")
     axes.grid(axis="y")
     axes.set_axisbelow(True)

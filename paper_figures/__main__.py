@@ -23,6 +23,8 @@ NAMES = (
     "duels",
     "variants",
     "transitions",
+    "jepa",
+    "vaease_dims",
 )
 HERE = Path(__file__).resolve().parent
 TABLES = HERE.parent / "studies" / "tables"

@@ -21,6 +21,8 @@ NAMES = (
     "duels",
     "variants",
     "transitions",
+    "jepa",
+    "vaease_dims",
 )
 TABLES = Path(__file__).parent / "tables"
 

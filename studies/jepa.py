@@ -64,7 +64,7 @@ class FlowCell:
     def _reached(
         self, axes: FloatArray, inputs: FloatArray, cross: FloatArray, goals: FloatArray, horizon: float
     ) -> FloatArray:
-        """Return when the encoding of each axis first has the norm that is its goal; infinite if not before the horizon.
+        """Return when the encoding of each axis first has the norm that is its goal; infinite if it has not in time.
 
         The norm, and not the entry on the diagonal: covariances of samples have other axes, and a feature may be
         encoded in a direction that it shares with one that was learned before.

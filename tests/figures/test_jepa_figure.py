@@ -64,5 +64,5 @@ def test_an_unknown_objective_is_refused():
 def test_the_committed_table_is_the_laptop_tier():
     table, declared = Table.read(TABLES / "jepa.csv"), study(Tier.LAPTOP)
     assert len(table) == len(set(study_keys(declared).values())) == len(declared.cells)
-    assert {metric.__name__ for metric in METRICS} <= set(table.names)
+    assert {metric.__name__ for metric in METRICS} <= set(table.columns)
     assert json.loads((TABLES / "jepa.provenance.json").read_text(encoding="utf-8"))["tier"] == "laptop"

@@ -54,7 +54,7 @@ def test_the_threshold_is_the_area_under_the_curve():
 def test_where_theory_is_met_every_claim_is_reproduced():
     assert {one.verdict for one in claims(invented())} == {Verdict.REPRODUCED}
     found = rows(invented())
-    assert len(found) == 10 * len(GRIDS.deltas) and {len(row) for row in found} == {len(transitions.HEADER)}
+    assert len(found) == 11 * len(GRIDS.deltas) and {len(row) for row in found} == {len(transitions.HEADER)}
     assert len(draw(invented()).axes) == 2
 
 

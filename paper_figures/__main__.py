@@ -25,6 +25,7 @@ NAMES = (
     "transitions",
     "jepa",
     "vaease_dims",
+    "collapse",
 )
 HERE = Path(__file__).resolve().parent
 TABLES = HERE.parent / "studies" / "tables"

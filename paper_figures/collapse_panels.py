@@ -155,8 +155,8 @@ def draw_correlated(axes: Axes, table: Table) -> None:
 
 def draw_levels(axes: Axes, table: Table) -> None:
     for panel, variance, look, label, style in (
-        ("upper_learned", None, (LEARNED, "^"), "variance learned", "-"),
-        ("upper_fixed", UPPER, (FIXED, "s"), "variance fixed", "--"),
+        ("upper_learned", None, (LEARNED, "^"), "learned", "-"),
+        ("upper_fixed", UPPER, (FIXED, "s"), "fixed at ½", "--"),
     ):
         places = knobs(table, panel)
         grid = np.geomspace(places[0] / 1.2, places[-1] * 1.2, 300)
@@ -167,7 +167,8 @@ def draw_levels(axes: Axes, table: Table) -> None:
     axes.set_xticks([], minor=True)
     axes.set_xlabel("weight of the upper divergence")
     axes.set_ylabel("active directions, upper level")
-    axes.set_ylim(-0.2, 5.4)
+    axes.set_yticks(range(len(SHORT) + 1))
+    axes.set_ylim(-0.2, 5.2)
     axes.legend(frameon=False, loc="upper right", ncol=2, columnspacing=1.0, handletextpad=0.3)
 
 

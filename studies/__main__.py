@@ -23,6 +23,7 @@ NAMES = (
     "transitions",
     "jepa",
     "vaease_dims",
+    "collapse",
 )
 TABLES = Path(__file__).parent / "tables"
 

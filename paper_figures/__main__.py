@@ -26,6 +26,7 @@ NAMES = (
     "jepa",
     "vaease_dims",
     "collapse",
+    "amortisation",
 )
 HERE = Path(__file__).resolve().parent
 TABLES = HERE.parent / "studies" / "tables"

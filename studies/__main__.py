@@ -24,6 +24,7 @@ NAMES = (
     "jepa",
     "vaease_dims",
     "collapse",
+    "amortisation",
 )
 TABLES = Path(__file__).parent / "tables"
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from paper_figures import amortisation as figure
+from paper_figures import amortisation_numbers as numbers
 from paper_figures.__main__ import TABLES
 from sparsesim._arrays import Codes
 from sparsesim._identity import Role, stream
@@ -80,12 +81,12 @@ def test_readouts_of_a_large_system_have_the_errors_of_theory():
     rate, m = 0.1, 600
     model = large(m, rate).build(stream(0, Role.TRUTH))
     batch = model.sample(200, stream(0, Role.TEST))
-    limits = figure.limits(rate)
+    limits = numbers.limits(rate)
     for tied, expected in ((False, limits.one_layer), (True, limits.tied)):
         codes = PosteriorReadout(rate, NOISE, tied).encode(batch.x, model.atoms).toarray()
         # 120,000 entries; one dictionary of 600 is within a few percent of the limit
         assert np.square(codes - batch.codes.toarray()).mean() == pytest.approx(expected, rel=0.08)
-    assert figure.lasso_limit(rate) == pytest.approx(5.271e-4, rel=1e-3)  # the sheet's best lasso at delta 1/2
+    assert numbers.lasso_limit(rate) == pytest.approx(5.271e-4, rel=1e-3)  # the sheet's best lasso at delta 1/2
     assert limits.oracle == pytest.approx(1.765e-4, rel=1e-3)
     assert best_lasso(rate).penalty > 0 and DELTA == 0.5
 
@@ -132,8 +133,9 @@ def invented(**scores: float) -> Table:
         ("ceiling", "scalar"): 0.845,
         ("supervised", "one_layer"): 0.878,
         ("supervised", "mlp_32"): 0.95,
-        ("known", "one_layer"): 0.83,
-        ("warm", "one_layer"): 0.95,
+        ("known", "one_layer"): 0.82,
+        ("known", "mlp_32"): 0.91,
+        ("warm", "one_layer"): 0.85,
         ("learned", "mod"): 0.9,
         ("learned", "relu_l1"): 0.75,
         ("learned", "mlp_32"): 0.9,
@@ -149,7 +151,7 @@ def invented(**scores: float) -> Table:
             if part == "density":
                 ratio = {"supervised": 1.1, "topk": 1.2}.get(method, 1.0)
                 line = "one_layer" if method in ("supervised", "topk") else method
-                values["entry_error"] = ratio * figure.predicted(line, at)
+                values["entry_error"] = ratio * numbers.predicted(line, at)
             for key, value in scores.items():
                 where = key.split("__")
                 if where[:2] == [part, method]:
@@ -162,17 +164,12 @@ def invented(**scores: float) -> Table:
 
 
 def claim(table: Table, begins: str) -> Claim:
-    (found,) = [one for one in figure.claims(table) if one.sentence.startswith(begins)]
-    return found
+    return [one for one in figure.claims(table) if one.sentence.startswith(begins)][-1]
 
 
 def test_where_theory_and_the_paper_are_met_every_claim_is_reproduced():
     table = invented()
-    verdicts = {one.sentence: one.verdict for one in figure.claims(table)}
-    assert {name for name, verdict in verdicts.items() if verdict is not Verdict.REPRODUCED} <= {
-        # the smallest density of the tier is 0.05, where the ratio of theory is 73
-        "At few active features the best one-layer encoder has a hundred times the error of the posterior mean."
-    }
+    assert {one.verdict for one in figure.claims(table)} == {Verdict.REPRODUCED}
     assert len(figure.draw(table).axes) == 3
     assert {len(row) for row in figure.rows(table)} == {len(figure.HEADER)}
 
@@ -183,7 +180,8 @@ def test_where_theory_and_the_paper_are_met_every_claim_is_reproduced():
         ("A linear-nonlinear encoder", {"supervised__one_layer__code_mcc": 0.99}),
         ("Sparse inference without", {"ceiling__basis_pursuit__code_mcc": 0.8}),
         ("More expressive encoders", {"supervised__mlp_32__code_mcc": 0.8}),
-        ("Substantial gains", {"warm__one_layer__code_mcc": 0.83}),
+        ("Substantial gains", {"known__mlp_32__code_mcc": 0.83}),
+        ("A hidden layer is a better use", {"warm__one_layer__code_mcc": 0.95}),
         ("With the dictionary unknown, sparse coding", {"learned__mod__code_mcc": 0.6}),
         ("With the dictionary unknown, a hidden", {"learned__mlp_32__code_mcc": 0.6}),
         ("Most of what an autoencoder loses", {"swapped__relu_l1__code_mcc": 0.99}),

@@ -194,7 +194,7 @@ def study(tier: Tier) -> Study:
     size, cells = SIZES[tier], dict[Labels, Cell]()
     for named in (*_single(size), *_wide(size), *_topk(size)):
         seeded = [(key, seed) for seed in range(size.seeds) for key in named]
-        members: tuple[Member, ...] = tuple((*named[key], seed) for key, seed in seeded)
+        members: tuple[Member, ...] = tuple((*named[key], seed, 0) for key, seed in seeded)
         group = Group(members, size.n_train, size.n_test)
         for place, ((part, solver, law, axis), seed) in enumerate(seeded):
             label = labels(part=part, solver=solver, law=law, axis=axis, seed=seed)

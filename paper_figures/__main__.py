@@ -27,6 +27,7 @@ NAMES = (
     "vaease_dims",
     "collapse",
     "amortisation",
+    "mmcs_map",
 )
 HERE = Path(__file__).resolve().parent
 TABLES = HERE.parent / "studies" / "tables"

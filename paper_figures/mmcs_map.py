@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from paper_figures.palette import CEILING, FLOOR, LOOKS
 from paper_figures.seeds import by_seed
-from sparsesim.report.claims import Above, Below, Claim
+from sparsesim.report.claims import Above, Claim, Near
 from sparsesim.study.interval import mean_interval, paired_interval
 from sparsesim.study.table import Table
 from theory.chance import mean_max_abs_cosine
@@ -145,7 +145,7 @@ def draw(table: Table) -> Figure:
 def _recovery(table: Table) -> list[Claim]:
     m, rows = true_number(table), widths(table)
     dim = round(float(table.column("dim").mean()))
-    floors = [np.abs(by_seed(table, "mmcs", solver="random", width=p) - mean_max_abs_cosine(p, dim)) for p in rows]
+    floors = [by_seed(table, "mmcs", solver="random", width=p) - mean_max_abs_cosine(p, dim) for p in rows]
     weakest = scores(table, "mmcs", rows[-1])[0]
     return [
         Claim(
@@ -158,9 +158,9 @@ def _recovery(table: Table) -> list[Claim]:
         Claim(
             "The score of random directions is its exact chance level.",
             "calibration; theory.chance",
-            "mean |MMCS of a random dictionary - E max of p independent |cos||, over the widths",
+            "MMCS of a random dictionary, less E max of p independent |cos|, mean over the widths",
             mean_interval(np.mean(floors, axis=0)),
-            Below(0.02),
+            Near(0.0, 0.02),
         ),
         Claim(
             "Most of the raw score of a wide, weakly penalised dictionary is chance.",
@@ -176,9 +176,9 @@ def _number(table: Table) -> list[Claim]:
     m, widest = true_number(table), widths(table)[-1]
     narrower = [width for width in widths(table) if width < m]
     note = (
-        "Surplus atoms cost the raw score nothing: each feature has more of them to be near to. Chance explains a "
-        "small part (the corrected score rises as well); rare features, which a dictionary of the true width leaves "
-        "out, are what a wider one finds. Only the score from the learned side pays for surplus atoms."
+        "Looked at on three seeds: at p = m one to five of the 32 features share their nearest atom with another, to "
+        "which they have a cosine of 0.6 to 0.9; at p = 4 m none or one do. It is a local minimum of learning that "
+        "spare atoms escape, and they cost this score nothing. Chance explains little: the corrected score rises too."
     )
     return [
         Claim(

@@ -25,6 +25,7 @@ NAMES = (
     "vaease_dims",
     "collapse",
     "amortisation",
+    "mmcs_map",
 )
 TABLES = Path(__file__).parent / "tables"
 

@@ -80,7 +80,7 @@ def test_a_fit_of_the_sweep_is_the_fit_alone():
 def test_the_smoke_tier_runs_and_is_drawn(tmp_path):
     table = run(declared.study(Tier.SMOKE), tmp_path, engine="inline")
     (calibration,) = [one for one in figure.claims(table) if one.sentence.startswith("The score of random")]
-    assert calibration.measured.mean < 0.05  # the floor of a dozen directions scatters more than that of 64
+    assert abs(calibration.measured.mean) < 0.05  # the floor of a dozen directions scatters more than that of 64
     assert len(figure.draw(table).axes) == 3 + 1 + 1
     assert {len(one) for one in figure.rows(table)} == {len(figure.HEADER)}
     for one in table.where(solver="random").rows():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import TypeAlias, final
 
 from sparsesim._arrays import check_int
@@ -36,7 +36,7 @@ class Group:
             raise ValueError("members must hold at least one (world, solver, seed, replica); got an empty tuple.")
 
 
-@lru_cache(maxsize=None)  # a run takes the cells in any order; a group is small
+@cache  # a run takes the cells in any order; a group is small
 def evaluations(group: Group) -> tuple[Evaluation, ...]:
     """Return the evaluation of every member, in order; it is a function of ``group``, computed once for all its rows.
 

@@ -7,7 +7,7 @@ pairs of them correlated, of either sign; the true number of active features is 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any, final
 
 import numpy as np
@@ -70,7 +70,7 @@ def world(seed: int) -> FeatureSpec:
     return FeatureSpec(DIM, support, Orthonormal(), RectifiedNormal(*MAGNITUDE))
 
 
-@lru_cache(maxsize=None)  # a run takes the cells in any order; 30 MB a seed
+@cache  # a run takes the cells in any order; 30 MB a seed
 def drawn(seed: int, n_train: int, n_test: int) -> tuple[FeatureModel, FloatArray, Batch]:
     """Return the world of ``seed`` and its samples, drawn once for all cells of the seed."""
     model = world(seed).build(stream(seed, Role.TRUTH))

@@ -199,10 +199,8 @@ def _lines(table: Table) -> list[Claim]:
 def _trained(table: Table) -> list[Claim]:
     """Return what trained encoders do between the lines, each at the density where the claim is most in doubt."""
     rates = grid(table, "density", "topk")
-    near, far = (
-        min(rates, key=lambda rate, pair=pair: float(_ratio(table, *pair, rate).mean()))  # type: ignore[misc]
-        for pair in (("supervised", "one_layer"), ("topk", "bayes"))
-    )
+    near = min(rates, key=lambda rate: float(_ratio(table, "supervised", "one_layer", rate).mean()))
+    far = min(rates, key=lambda rate: float(_ratio(table, "topk", "bayes", rate).mean()))
     tenth = min(rates, key=lambda rate: abs(rate - 0.1))
     both = [score(table, "density", name, tenth, "entry_error") for name in ("one_layer", "bayes")]
     ratio = predicted("one_layer", tenth) / predicted("bayes", tenth)

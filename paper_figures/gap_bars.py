@@ -202,7 +202,7 @@ HEADER = (
 
 def rows(table: Table) -> list[tuple[str, ...]]:
     """Return one text row a solver at its best point, with intervals over the seeds."""
-    found = []
+    found: list[tuple[str, ...]] = []
     for method, label in SHOWN.items():
         point, own = best_point(table, method), parts(table, method)
 

@@ -91,13 +91,14 @@ class LinearProbes:
 def best_threshold(scores: FloatArray, on: FloatArray) -> float:
     """Return the threshold above which ``scores (n,)`` detect ``on (n,)`` with the best F1, infinity if none is on."""
     order = np.argsort(-scores, kind="stable")
-    hits = np.cumsum(on[order])
+    ranked, hits = scores[order], np.cumsum(on[order])
     if not hits[-1]:
         return float("inf")
     f1 = 2.0 * hits / (np.arange(1, len(hits) + 1) + hits[-1])
-    last = int(f1.argmax())
-    below = scores[order[last + 1]] if last + 1 < len(scores) else -np.inf
-    return float(max(below, np.nextafter(scores[order[last]], -np.inf)))
+    apart = np.append(ranked[1:] < ranked[:-1], True)  # equal scores fire together
+    last = int(np.where(apart, f1, -1.0).argmax())
+    # Half way to the next score, so that the rounding of a score decides nothing.
+    return float(0.5 * (ranked[last] + ranked[last + 1])) if last + 1 < len(ranked) else -np.inf
 
 
 @final

@@ -26,8 +26,10 @@ NAMES = (
     "jepa",
     "vaease_dims",
     "collapse",
+    "bars",
     "amortisation",
     "mmcs_map",
+    "chance_floors",
 )
 HERE = Path(__file__).resolve().parent
 TABLES = HERE.parent / "studies" / "tables"

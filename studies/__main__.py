@@ -24,8 +24,10 @@ NAMES = (
     "jepa",
     "vaease_dims",
     "collapse",
+    "bars",
     "amortisation",
     "mmcs_map",
+    "chance_floors",
 )
 TABLES = Path(__file__).parent / "tables"
 

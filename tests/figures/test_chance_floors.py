@@ -67,8 +67,10 @@ def test_a_matched_pair_is_counted_once():
 def test_the_smoke_tier_runs_and_is_drawn(tmp_path):
     table = run(declared.study(Tier.SMOKE), tmp_path, engine="inline")
     found = figure.claims(table)
-    # Three seeds of a few directions: the mean over sizes and seeds scatters by about 0.01, five times less than 0.05.
-    assert abs(found[0].measured.mean) < 0.05
+    assert len(found) == 5  # no size from d = 16 on
+    for place in (4.0, 8.0):  # three seeds of a dozen directions scatter by about 0.02, five times less than 0.1
+        floor = figure.score(table, "dimension", place, "mmcs").mean()
+        assert abs(floor - figure.theory(table, "dimension", place, "mmcs")) < 0.1
     assert len(figure.draw(table).axes) == 3
     assert {len(one) for one in figure.rows(table)} == {len(figure.HEADER)}
 

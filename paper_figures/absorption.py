@@ -101,10 +101,10 @@ def _matrix(axes: Axes, table: Table) -> None:
     for index, penalty in enumerate(levels(table, "penalty", part="matrix")):
         for solver, look in (("lasso", Look("exact codes", "#1d2430", "x")), ("sae", LOOKS["relu_l1"])):
             predicted, found = matrix(table, solver, penalty)
-            shade = {"mfc": "none"} if index == 0 else {}
+            fill = "none" if index == 0 else look.colour
             label = f"{look.label}, l = {penalty:g}"
             mean = found.mean(axis=1)
-            axes.plot(predicted, mean, look.marker, color=look.colour, ms=4, ls="none", label=label, **shade)
+            axes.plot(predicted, mean, look.marker, color=look.colour, ms=4, ls="none", label=label, mfc=fill)
             high = max(high, float(predicted.max()), float(mean.max()))
     axes.plot([0.0, high], [0.0, high], color=FLOOR, lw=0.8)
     axes.set_xlabel("tilt, first order in l")
@@ -274,7 +274,7 @@ def _three(table: Table) -> list[Claim]:
 
 def _paper(table: Table) -> list[Claim]:
     leaning = {s: by_seed(table, "tilt", **_toy(world="hierarchy", solver=s, atom=1, along=0)) for s in ("sae", "tied")}
-    recall = {"world": "hierarchy", "solver": "sae", "atom": 0, "along": 1}
+    recall: dict[str, Value] = {"world": "hierarchy", "solver": "sae", "atom": 0, "along": 1}
     reading = by_seed(table, "encoder_cosine", **_toy(world="hierarchy", solver="sae", atom=0, along=1))
     floor = by_seed(table, "mcc", **_toy(world="independent", solver="random", atom=0, along=0))
     alone = by_seed(table, "mcc", **_toy(world="independent", solver="sae", atom=0, along=0))
@@ -334,7 +334,7 @@ HEADER = ("world", "solver", "l", "P(child alone) / (l P(both))", "seeds", "tilt
 
 def rows(table: Table) -> list[tuple[str, ...]]:
     """Return the text rows of the report, with intervals over the seeds."""
-    found = []
+    found: list[tuple[str, ...]] = []
     for solver in ("sae", "lasso"):
         for penalty in levels(table, "penalty", part="pair"):
             for ratio in levels(table, "ratio", part="pair"):

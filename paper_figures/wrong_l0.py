@@ -51,7 +51,8 @@ def lowest(table: Table, metric: str, largest: bool = False) -> np.ndarray:
     """Return the k at which ``metric`` is lowest (or largest) for each seed, bias held."""
     numbers = ks(table, "held")
     values = np.stack([by_seed(table, metric, solver="held", k=k) for k in numbers])
-    return np.array(numbers, dtype=float)[values.argmax(axis=0) if largest else values.argmin(axis=0)]
+    at: np.ndarray = np.array(numbers, dtype=float)[values.argmax(axis=0) if largest else values.argmin(axis=0)]
+    return at
 
 
 def _line(axes: Axes, table: Table, metric: str, solver: str, look: Look) -> None:

@@ -78,7 +78,7 @@ class MemberCell:
 
 
 def _angles(evaluation: Evaluation) -> np.ndarray:
-    return np.arccos(np.minimum(np.abs(evaluation.cosines).max(axis=0), 1.0))
+    return np.asarray(np.arccos(np.minimum(np.abs(evaluation.cosines).max(axis=0), 1.0)))
 
 
 def largest_angle(evaluation: Evaluation) -> float:

@@ -65,7 +65,7 @@ def lasso_codes(x: npt.ArrayLike, atoms: npt.ArrayLike, penalty: float) -> Array
     scores, gram = points @ rows.T - penalty / 2.0, rows @ rows.T
     best, codes = np.zeros(len(points)), np.zeros(scores.shape)
     for size in range(1, len(rows) + 1):
-        for chosen in map(list, itertools.combinations(range(len(rows)), size)):
+        for chosen in map(np.array, itertools.combinations(range(len(rows)), size)):
             part = gram[np.ix_(chosen, chosen)]
             if np.linalg.det(part) < _SINGULAR:
                 continue

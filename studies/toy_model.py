@@ -49,7 +49,7 @@ def _ratios(count: int) -> tuple[float, ...]:
 
 
 SIZES = {
-    Tier.SMOKE: Size(3, ((0.25, 0.85), _ratios(4)), (20, 4, 3), 300, 300, 2048, 2, 4),
+    Tier.SMOKE: Size(2, ((0.25, 0.85), _ratios(4)), (20, 4, 3), 300, 300, 2048, 2, 4),
     Tier.LAPTOP: Size(5, (_densities(10), _ratios(9)), (100, 10, 12), 1000, 4000, 16384, 2, 24),
     Tier.PAPER: Size(10, (_densities(20), _ratios(25)), (200, 20, 20), 5000, 10000, 131072, 10, 100, 1024),
 }

@@ -10,15 +10,19 @@ from torch import Tensor
 
 from sparsesim._arrays import Rng, check_real
 from sparsesim.solvers.neural.module import Optimiser, SparseModule
+from sparsesim.solvers.neural.pieces import finite_or_zero
 from sparsesim.solvers.neural.variational import VariationalModule
 from sparsesim.solvers.neural.wrapped import WrappedModule, WrappedSolver
 
 
 def raised(rows: Tensor, floor: Tensor) -> Tensor:
-    """Return the matrices nearest to ``rows (..., p, d)`` whose singular values are at least ``floor``, () or (E,)."""
-    u, s, v = torch.linalg.svd(rows, full_matrices=False)
+    """Return the matrices nearest to ``rows (..., p, d)`` whose singular values are at least ``floor``, () or (E,).
+
+    A matrix that is not finite has none, and comes back as NaN.
+    """
+    u, s, v = torch.linalg.svd(finite_or_zero(rows), full_matrices=False)
     nearest: Tensor = (u * torch.maximum(s, floor[..., None]).unsqueeze(-2)) @ v
-    return nearest
+    return nearest + 0.0 * rows.sum((-2, -1), keepdim=True)
 
 
 @final

@@ -144,12 +144,16 @@ def member(batched: SparseModule, index: int) -> SparseModule:
 
 
 def _form(module: nn.Module) -> tuple[Any, ...]:
-    """Return what two modules must share to be stacked: type, tensor names with shapes, plain public attributes."""
+    """Return what two modules must share to be stacked: type, tensors by name, shape and whether they are learned, and
+    plain public attributes.
+    """
     plain = tuple(
         (f"{path}.{name}".lstrip("."), value)
         for path, part in module.named_modules()
         for name, value in sorted(vars(part).items())
         if not name.startswith("_") and isinstance(value, bool | int | float | str | tuple | None)
     )
-    shapes = tuple((name, tuple(tensor.shape)) for name, tensor in tensors(module).items())
+    shapes = tuple(
+        (name, tuple(tensor.shape), isinstance(tensor, nn.Parameter)) for name, tensor in tensors(module).items()
+    )
     return type(module).__name__, shapes, plain

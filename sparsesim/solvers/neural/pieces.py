@@ -38,6 +38,14 @@ def squared_error(x: Tensor, reconstruction: Tensor) -> Tensor:
     return error
 
 
+def finite_or_zero(matrices: Tensor) -> Tensor:
+    """Return ``matrices (..., a, b)``, zero where one is not finite, for decompositions that raise on such.
+
+    Training goes on to its next look at the losses with the other members, and a member that diverged is known there.
+    """
+    return matrices.where(matrices.isfinite().all(-1, keepdim=True).all(-2, keepdim=True), 0.0)
+
+
 class _SquaredError(torch.autograd.Function):
     """The squared error with its gradient 2 (reconstruction - x) / B in one operation instead of five."""
 

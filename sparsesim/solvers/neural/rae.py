@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sparsesim._arrays import Rng, check_real
 from sparsesim.solvers.neural.module import Optimiser, Step
+from sparsesim.solvers.neural.pieces import finite_or_zero
 from sparsesim.solvers.neural.variational import VariationalModule, VariationalSolver
 
 Regulariser = Literal["weights", "gradient", "spectral"]
@@ -45,7 +46,7 @@ class RegularisedModule(VariationalModule):
     def after_step(self, optimiser: Optimiser) -> None:
         if self.regulariser == "spectral":
             for weight in self.decoder_weights():
-                weight.div_(torch.linalg.matrix_norm(weight, 2).clamp_min(1.0)[..., None, None])
+                weight.div_(torch.linalg.matrix_norm(finite_or_zero(weight), 2).clamp_min(1.0)[..., None, None])
 
 
 @final

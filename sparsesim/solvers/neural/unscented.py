@@ -12,6 +12,7 @@ from torch import Tensor
 from sparsesim._arrays import Rng, check_int, check_real
 from sparsesim.solvers.neural.gaussians import deviation_of
 from sparsesim.solvers.neural.module import Step
+from sparsesim.solvers.neural.pieces import finite_or_zero
 from sparsesim.solvers.neural.variational import VariationalModule, VariationalSolver
 
 CENTRE = 1e-3  # added to p, so that the centre has a little weight
@@ -57,7 +58,7 @@ def squared_wasserstein(mean: Tensor, root: Tensor) -> Tensor:
     if root.ndim == mean.ndim:
         spread = (root - 1.0).square().sum(-1)
     else:
-        nuclear = torch.linalg.svdvals(root).sum(-1)
+        nuclear = torch.linalg.svdvals(finite_or_zero(root)).sum(-1)
         spread = root.square().sum((-2, -1)) - 2.0 * nuclear + mean.shape[-1]
     return (mean.square().sum(-1) + spread).mean(-1)
 

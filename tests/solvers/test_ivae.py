@@ -201,7 +201,7 @@ def test_labels_belong_to_rows_and_are_asked_for_by_name():
     with pytest.raises(ValueError, match=r"integers in \[0, segments=8\); got 8\.0 in row 2"):
         fitted.with_side(np.array([[0], [1], [8]]))
     with pytest.raises(ValueError, match=r"got 0\.5 in row 0"):
-        solver.fit_with_side(batch.x, side + 0.5, rng=rng())
+        solver.fit_with_side(batch.x, np.full_like(side, 0.5), rng=rng())
     with pytest.raises(ValueError, match="a row for each of the 200 samples; got 199"):
         solver.fit_with_side(batch.x, side[1:], rng=rng())
     with pytest.raises(ValueError, match=r"reads 1 columns of side information.*got 0.*fit_with_side"):

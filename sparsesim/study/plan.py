@@ -121,7 +121,8 @@ class Plan:
         self._left = list(units)[::-1]  # the next is the last
         self._suspects: list[Keys] = []
         self._labels, self._make, self._wanted, self._costs = labels, make, wanted, costs
-        self._fit_at, self._model = FIRST, None
+        self._fit_at = FIRST
+        self._model: CostModel | None = None
         self._seconds: list[float] = []
 
     def __bool__(self) -> bool:

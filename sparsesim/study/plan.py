@@ -178,7 +178,7 @@ class Plan:
             order = np.argsort(mixed)
         else:
             seconds = self._predicted()
-            order = np.lexsort((mixed, np.round(np.log2(seconds))))  # twice as long goes first
+            order = np.lexsort((np.array(mixed), np.round(np.log2(seconds))))  # twice as long goes first
             self._seconds = seconds[order].tolist()
         self._left = [self._left[index] for index in order]
 

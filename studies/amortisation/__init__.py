@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 
 from sparsesim.generators.base import FeatureSpec
 from sparsesim.generators.geometry import RandomSphere
@@ -183,6 +184,7 @@ def _known(size: Size, seed: int) -> Iterator[tuple[Labels, Cell]]:
         yield _small("cold", "iterations", iterations, iteration_cost(iterations), seed), cold
 
 
+@cache
 def best_lasso(rate: float) -> Lasso:
     """Return the lasso of least error in a large system: its penalty is that of the best threshold at its own noise."""
     prior = SpikeSlab(rate, HalfNormal())

@@ -27,9 +27,11 @@ NAMES = (
     "vaease_dims",
     "collapse",
     "bars",
+    "ard",
     "amortisation",
     "mmcs_map",
     "chance_floors",
+    "ivae",
 )
 HERE = Path(__file__).resolve().parent
 TABLES = HERE.parent / "studies" / "tables"

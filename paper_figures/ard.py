@@ -29,10 +29,10 @@ SHOWN = {
 }
 
 
-def counted(table: Table, name: str, rank: int, noise: float) -> np.ndarray:
-    """Return the number of relevant latents of each seed."""
+def counted(table: Table, name: str, rank: int, noise: float, metric: str = "relevant_latents") -> np.ndarray:
+    """Return the number of relevant latents of each seed, or another count."""
     rows = table.where(solver=name, rank=rank, noise=noise)
-    return rows.column("relevant_latents")[np.argsort(rows.column("seed"))]
+    return rows.column(metric)[np.argsort(rows.column("seed"))]
 
 
 def optimum(rank: int, noise: float, beta: float) -> int:
@@ -77,10 +77,10 @@ def draw(table: Table) -> Figure:
     return figure
 
 
-def _share(table: Table, name: str) -> np.ndarray:
+def _share(table: Table, name: str, metric: str = "relevant_latents") -> np.ndarray:
     """Return the share of ranks and noises at which a seed counts the rank exactly."""
     ranks, noises = levels(table)
-    right = [counted(table, name, rank, noise) == rank for rank in ranks for noise in noises]
+    right = [counted(table, name, rank, noise, metric) == rank for rank in ranks for noise in noises]
     return np.asarray(np.mean(right, axis=0))
 
 
@@ -99,6 +99,10 @@ def claims(table: Table) -> list[Claim]:
     """Return the claims on counts."""
     ranks, noises = levels(table)
     loudest = max(noises)
+    spread = (
+        "At rank 2 and noise 0.3 the noise of 20 000 samples has eigenvalues that differ, and the optimum codes the "
+        "larger ones: on the covariance of such a sample it counts 6 itself."
+    )
     over = np.mean([counted(table, "ard_half", rank, loudest) - rank for rank in ranks], axis=0)
     return [
         Claim(
@@ -106,6 +110,14 @@ def claims(table: Table) -> list[Claim]:
             SOURCE,
             "share of ranks and noises with exactly the rank, weight of the divergence 1",
             mean_interval(_share(table, "ard")),
+            Near(1.0, 0.05),
+            note=spread,
+        ),
+        Claim(
+            "Latents of at least a tenth of the largest relevance are as many as the data have dimensions.",
+            "native",
+            "share of ranks and noises with exactly the rank, weight of the divergence 1",
+            mean_interval(_share(table, "ard", "loud_latents")),
             Near(1.0, 0.05),
         ),
         Claim(
@@ -128,6 +140,7 @@ def claims(table: Table) -> list[Claim]:
             "share of ranks and noises with exactly the rank, VAE",
             mean_interval(_share(table, "vae")),
             Near(1.0, 0.05),
+            note=spread,
         ),
     ]
 

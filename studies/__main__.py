@@ -25,9 +25,11 @@ NAMES = (
     "vaease_dims",
     "collapse",
     "bars",
+    "ard",
     "amortisation",
     "mmcs_map",
     "chance_floors",
+    "ivae",
 )
 TABLES = Path(__file__).parent / "tables"
 

@@ -30,7 +30,8 @@ def invented(**changes: float) -> Table:
         for rank in RANKS:
             for noise in NOISES:
                 count = optimum(rank, noise, WEIGHTS[name]) + changes.get(name, 0.0)
-                made += [[name, rank, noise, seed, "budget spent", count, *(1.0 for _ in NAMES[1:])] for seed in (0, 1)]
+                loud = rank + changes.get("loud", 0.0)
+                made += [[name, rank, noise, seed, "done", count, loud, *(1.0 for _ in NAMES[2:])] for seed in (0, 1)]
     return Table.of_rows(["solver", "rank", "noise", "seed", "status", *NAMES], made)
 
 
@@ -48,6 +49,7 @@ def test_at_the_optimum_every_claim_is_reproduced_and_everything_is_drawn():
         ({"ard_half": -8.0}, "With a weight below one"),
         ({"ard_half": -2.0}, "At weight 1/2"),
         ({"vae": 1.0}, "Of linear models"),
+        ({"loud": 1.0}, "Latents of at least"),
     ],
 )
 def test_other_counts_fail_their_claim(changes, begins):
@@ -75,7 +77,7 @@ def test_the_worlds_have_the_stated_spectrum():
 
 def test_the_smoke_tier_runs_and_can_be_judged_and_drawn(tmp_path):
     table = run(study(Tier.SMOKE), tmp_path, engine="inline")
-    assert len(claims(table)) == 4 and len(draw(table).axes) == len(RANKS)
+    assert len(claims(table)) == 5 and len(draw(table).axes) == len(RANKS)
     assert table.column("loud_latents").min() >= 1 and table.column("noise_variance").min() > 0
 
 
@@ -86,4 +88,11 @@ def test_the_committed_table_is_the_whole_laptop_tier_and_counts_the_rank():
     assert {(row["solver"], row["rank"], row["noise"], row["seed"]) for row in table.rows()} == cells
     assert json.loads((TABLES / "ard.provenance.json").read_text(encoding="utf-8"))["tier"] == "laptop"
     assert SIZES[Tier.LAPTOP].seeds >= 5
-    assert claims(table)[0].verdict is Verdict.REPRODUCED
+    assert claims(table)[1].verdict is Verdict.REPRODUCED
+
+
+def test_the_noise_of_a_sample_is_counted_by_the_optimum_of_its_covariance_too():
+    x = world(2, 0.3).build(stream(0, Role.TRUTH)).sample(20_000, stream(0, Role.TRAIN)).x
+    values = np.sort(np.linalg.eigvalsh(np.cov(x.T)))[::-1]
+    gains = linear_vae(values, 12, learned_noise(values, 12)).gain
+    assert np.searchsorted(np.cumsum(gains) / gains.sum(), 0.99) + 1 in (6, 7)  # optimum(2, 0.3, 1.0) is 2

@@ -17,8 +17,10 @@ QUESTION = "Which sources of a mixture do labels tell, and from how many labels 
 CAPTION = (
     "Gaussian sources whose scales differ between labels, behind a linear mixture (left) and an invertible network of "
     "two layers (right); 40,000 samples. MCC: mean |Pearson| of codes with the true sources, matched one to one. "
-    "Dashed: the number of labels that the theorem of iVAE asks for, one more than there are sources; two are enough "
-    "for a linear mixture. With one label iVAE is a VAE. Bars are 95% t-intervals over the seeds."
+    "Dashed: the number of labels that the theorem of iVAE asks for, one more than there are sources. For a linear "
+    "mixture two are enough, unless two sources have proportional variances; a world where they nearly have is why a "
+    "few unmixings miss. The network is mild: a linear unmixing that reads labels is as near as iVAE. With one label "
+    "iVAE is a VAE. Bars are 95% t-intervals over the seeds."
 )
 SOURCE = "arXiv:1907.04809"
 DOUBLE = "arXiv:2010.09360"
@@ -50,18 +52,18 @@ def _mcc(table: Table, mixing: str, solver: str, segments: int) -> np.ndarray:
 
 
 def _panel(axes: Axes, table: Table, mixing: str) -> None:
-    present = set(table.where(mixing=mixing).values("solver"))
-    for name, look in SHOWN.items():
-        if name not in present:
-            continue
-        places = counts(table, mixing, name)
-        values = [mean_interval(_mcc(table, mixing, name, place)) for place in places]
+    present = [name for name in SHOWN if len(table.where(mixing=mixing, solver=name))]
+    for order, name in enumerate(present):
+        look, labels = SHOWN[name], counts(table, mixing, name)
+        values = [mean_interval(_mcc(table, mixing, name, one)) for one in labels]
+        places = [one * 1.05 ** (order - (len(present) - 1) / 2) for one in labels]  # side by side
         for place, value in zip(places, values, strict=True):
             axes.plot([place, place], [value.low, value.high], color=look.colour, lw=1.2)
         means, line = [value.mean for value in values], ":" if name == "random" else "-"
         edge = look.colour if look.marker == "x" else "white"  # a cross is all edge
         axes.plot(places, means, look.marker + line, color=look.colour, ms=5, lw=1.2, mec=edge, mew=0.6)
-    axes.axvline(sources(table) + 1, color=FLOOR, lw=0.8, ls="--", zorder=0)
+    if mixing == "nonlinear":
+        axes.axvline(sources(table) + 1, color=FLOOR, lw=0.8, ls="--", zorder=0)
     ticks = counts(table, mixing, "random")
     axes.set_xscale("log")
     axes.set_xticks(ticks, [str(one) for one in ticks])
@@ -102,7 +104,7 @@ def claims(table: Table) -> list[Claim]:
 
 
 def _what_labels_add(table: Table, most: int) -> list[Claim]:
-    at = {name: _mcc(table, "nonlinear", name, most) for name in ("ivae", "vae", "ica", "idvae")}
+    at = {name: _mcc(table, "nonlinear", name, most) for name in ("ivae", "vae", "ica", "idvae", "unmixing")}
     where = f"at {most} labels, nonlinear mixture"
     return [
         Claim(
@@ -117,6 +119,13 @@ def _what_labels_add(table: Table, most: int) -> list[Claim]:
             SOURCE,
             f"MCC, iVAE - ICA, {where}",
             paired_interval(at["ivae"], at["ica"]),
+            Above(0.0),
+        ),
+        Claim(
+            "A network undoes more of the mixture than a linear unmixing that also reads the labels.",
+            SOURCE,
+            f"MCC, iVAE - linear unmixing, {where}",
+            paired_interval(at["ivae"], at["unmixing"]),
             Above(0.0),
         ),
         Claim(
@@ -200,7 +209,8 @@ def _linear(table: Table, most: int, least: int) -> list[Claim]:
     return [
         Claim(
             "Two labels identify a linear mixture, whatever the number of sources.",
-            THEORY,
+            # not of proportional variances: in the world of seed 2 two ratios agree to 0.3%, and those two stay mixed
+            f"{THEORY}, unless variances are proportional",
             f"MCC, unmixing of two covariances, at {least} labels, linear mixture",
             mean_interval(_mcc(table, "linear", "unmixing", least)),
             Above(0.95),

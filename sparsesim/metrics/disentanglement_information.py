@@ -2,9 +2,10 @@
 
 A code is read by its state: silent (exactly zero), or in which of a few levels of equal count its value lies among the
 values that are not zero. States do not change with the scale of a code, nor, where it is dense or never negative, under
-any increasing function of it. The information between two codes is that of the table of their states, without a
-correction: it is above zero by about ``(states - 1)^2 / 2n`` nats for codes that know nothing of each other. Where many
-features are summed over that is what is summed: `chance_of_codes` says how much it makes.
+any increasing function of it, but for values on the very edge of two levels (as the median, if n is odd). The
+information between two codes is that of the table of their states, without a correction: it is above zero by about
+``(states - 1)^2 / 2n`` nats for codes that know nothing of each other. Where many features are summed over that is what
+is summed: `chance_of_codes` says how much it makes.
 
 References
 ----------
@@ -112,7 +113,7 @@ class InfoMEC:
 
     Attributes
     ----------
-    shares : (m', p) I(s_i; z_j) / H(s_i) of the m' features that vary.
+    shares : (m', p) I(s_i; z_j) / H(s_i) of the m' features that vary, without those that stay in one state.
     heard : (p,) latents whose range exceeds 1/20 of the largest, which alone are counted in ``infom`` and ``infoc``.
     explained : (m',) share of a feature's variance that least squares on all codes explains.
     """
@@ -168,7 +169,8 @@ def infomec(learned: AnyCodes, true: AnyCodes, levels: int = LEVELS) -> InfoMEC:
     shared, entropy = mutual_information(z, s, levels)
     reach = np.ptp(z, axis=0) if z.size else np.zeros(z.shape[1])
     heard = reach > _PRUNED * reach.max(initial=0.0)
-    return InfoMEC(shared / entropy[:, None], heard, _explained(z, s))
+    told = entropy > 0  # a dense feature has one state at one level
+    return InfoMEC(shared[told] / entropy[told, None], heard, _explained(z, s))
 
 
 def _explained(learned: FloatArray, true: FloatArray) -> FloatArray:

@@ -227,6 +227,25 @@ def optimum(eigenvalues, theta, n, rng):
     return x * gain / (known.gain + theta), np.tile(known.posterior_variance, (n, 1)), known
 
 
+def test_a_feature_of_one_state_tells_nothing_and_counts_nowhere():
+    rng = np.random.default_rng(4)
+    sparse, dense = (rng.random((200, 3)) < 0.3) * rng.exponential(size=(200, 3)), rng.standard_normal((200, 1))
+    both = infomec(np.hstack([sparse, dense]), np.hstack([sparse, dense]), levels=1)
+    assert both.shares.shape == (3, 4) and not both.shares[:, 3].any()  # at one level a dense code is always there
+    assert both.mig == infomec(sparse, sparse, levels=1).mig > 0.9
+    assert np.isnan(infomec(dense, dense, levels=1).mig)
+
+
+@pytest.mark.parametrize(("n", "apart"), [(400, 1e-12), (401, 0.01)])  # the median of 401 is on an edge
+def test_states_of_dense_codes_hardly_change_under_increasing_functions(n, apart):
+    rng = np.random.default_rng(5)
+    codes = rng.standard_normal((n, 3))
+    true = codes @ rng.standard_normal((3, 3))
+    plain = mutual_information(codes, true)[0]
+    for bent in (np.exp(codes), -np.exp(-codes), codes**3, -codes):
+        assert np.abs(mutual_information(bent, true)[0] - plain).max() < apart
+
+
 def test_active_units_of_the_linear_optimum_are_counted_where_the_closed_form_puts_the_threshold():
     ratios = np.array([3.0, 1.0203, 1.0201, 1.0102, 1.0100, 0.7])  # exp(0.02) = 1.02020, 1 / 0.99 = 1.01010
     means, variances, known = optimum(0.5 * ratios, 0.5, 200, np.random.default_rng(11))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.sparse import issparse
 
 from sparsesim._arrays import Codes, FloatArray, IntArray
 
@@ -17,9 +18,15 @@ def checked_start(start: Codes, x: FloatArray, atoms: FloatArray) -> Codes:
 
     Raises
     ------
+    TypeError
+        If ``start`` is not a matrix of real numbers.
     ValueError
         If ``start`` is not finite codes of the samples ``x (n, d)`` in ``atoms (p, d)``.
     """
+    if not issparse(start) and not isinstance(start, np.ndarray):
+        raise TypeError(f"start must be codes such as encoder.encode(x, atoms); got {type(start).__name__}.")
+    if start.dtype.kind not in "fiub":
+        raise TypeError(f"start must hold real numbers; got {start.dtype}. Pass codes of float64.")
     if start.shape != (len(x), len(atoms)):
         raise ValueError(f"start must be codes (n, p) = {(len(x), len(atoms))}; got shape {start.shape}.")
     begin = Codes(start, dtype=np.float64, copy=True)

@@ -326,4 +326,7 @@ def test_rows_are_alone_and_bad_starts_are_refused(encoder):
         encoder.encode_from(x, atoms, start[:3])
     with pytest.raises(ValueError, match="start must be finite"):
         encoder.encode_from(x, atoms, Codes(np.full((9, 24), np.nan)))
+    for wrong in ([[0.0] * 24] * 9, Codes(np.ones((9, 24)) * 1j)):
+        with pytest.raises(TypeError, match="start must"):
+            encoder.encode_from(x, atoms, wrong)
     assert encoder.encode_from(x[:0], atoms, start[:0]).shape == (0, 24)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sparsesim._arrays import FloatArray, Rng, check_int
 from sparsesim.solvers.base import FittedDictionary
-from sparsesim.solvers.neural.gaussians import drawn_from, log_density
+from sparsesim.solvers.neural.gaussians import deviation_of, log_density
 from sparsesim.solvers.neural.module import Step
 from sparsesim.solvers.neural.vae import GaussianVAEModule
 from sparsesim.solvers.neural.variational import VariationalModule, VariationalSolver, opened
@@ -25,9 +25,10 @@ def log_mean_weight(module: VariationalModule, x: Tensor, samples: int, step: St
     mean, log_variance = module.posterior(x)
     apart = (*(1,) * (x.ndim - 2), samples, 1)  # the K draws lie below each other on the axis of the batch
     many, mean, log_variance = x.repeat(apart), mean.repeat(apart), log_variance.repeat(apart)
-    z = drawn_from(mean, log_variance, step)
+    noise = step.normal(mean)  # (z - mean) / s, which z itself no longer holds where s is small beside the mean
+    z = mean + deviation_of(log_variance) * noise
     heard = log_density(many, module.decode(z), module.log_noise[..., None, None])
-    weight = heard + log_density(z, 0.0, torch.zeros_like(z)) - log_density(z, mean, log_variance)
+    weight = heard + 0.5 * (noise.square() + log_variance - z.square()).sum(-1)  # the constants cancel
     each = weight.reshape(*weight.shape[:-1], samples, x.shape[-2])
     return torch.logsumexp(each, -2) - math.log(samples)
 

@@ -236,7 +236,7 @@ class NeuralEncoder:
     ----------
     module : the trained model of one member.
     atoms : (p, d) unit rows.
-    norms : (p,) the norms that its decoder rows have.
+    norms : (p,) the norms that its decoder rows have; 1 where a nonlinear decoder has none at z = 0.
     offset : (d,) its decoder bias.
     scale : of the data it was trained on.
     side : (n, s) what is seen beside each of the samples that will be encoded, for a model that asks for it.
@@ -320,7 +320,6 @@ class NeuralDecoder:
         """Return the centred reconstruction ``(n, d)``: (module.decode(codes / (scale norms)) - offset) * scale."""
         known = self.encoder
         gauge = known.norms * known.scale
-        gauge = np.where(gauge > 0, gauge, 1.0)
         size = max(1, BLOCK_VALUES // len(gauge))
         out = np.empty((codes.shape[0], len(known.offset)), codes.dtype)
         side = known.beside(len(out)).astype(np.float32)
@@ -340,6 +339,7 @@ def _fitted(model: SparseModule, data: _Data, outcome: Outcome) -> FittedDiction
     """Return the trained model as a dictionary of unit atoms in the scale of the data."""
     model.eval().requires_grad_(False)
     atoms, norms = unit_rows(model.atoms().double().numpy())
+    norms = norms if model.linear else np.where(norms > 0, norms, 1.0)
     offset = model.decoder_bias().double().numpy()
     encoder = NeuralEncoder(model, read_only(atoms), read_only(norms), read_only(offset), data.scale)
     decoder = None if model.linear else NeuralDecoder(encoder)

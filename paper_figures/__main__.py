@@ -32,6 +32,7 @@ NAMES = (
     "mmcs_map",
     "chance_floors",
     "ivae",
+    "hedging",
 )
 HERE = Path(__file__).resolve().parent
 TABLES = HERE.parent / "studies" / "tables"

@@ -30,6 +30,7 @@ NAMES = (
     "mmcs_map",
     "chance_floors",
     "ivae",
+    "hedging",
 )
 TABLES = Path(__file__).parent / "tables"
 

@@ -47,8 +47,9 @@ WIDE = {
     "random": Look("random dictionary", FLOOR, "x"),
 }
 STUCK = (
-    "Seeds that miss the optimum have one latent that never fires: their error is that of a single latent, the smallest "
-    "eigenvalue of E x x^T, to four digits. The other seeds are on the optimum."
+    "Seeds that miss the optimum are in other minima: in most one latent never fires, and the error is that of a "
+    "single latent, the smallest eigenvalue of E x x^T, to four digits; in one (uneven) the more frequent feature "
+    "gives way, at the error that the formula has with the two exchanged. The other seeds are on the optimum."
 )
 ANGLE = 0.03  # rad: noise of training by batches
 SCORE = 0.05

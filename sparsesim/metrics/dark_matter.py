@@ -48,9 +48,9 @@ def _error(evaluation: Evaluation) -> FloatArray:
 def _linear_share(x: FloatArray, target: FloatArray) -> float:
     """Return R^2 of the affine prediction of ``target (n, t)`` from ``x (n, d)``."""
     n = len(x)
-    inputs, cross, energy = _moments(x, target)
+    inputs, cross, energy, noise = _moments(x, target)
     values, vectors = np.linalg.eigh(inputs)
-    kept = values > values[-1] * max(inputs.shape) * np.finfo(x.dtype).eps
+    kept = values > max(noise, values[-1] * len(values) * np.finfo(np.float64).eps)
     rank = int(kept.sum()) if values[-1] > 0 else 0
     if energy <= 0.0 or n <= rank + 1:
         return float("nan")
@@ -59,10 +59,11 @@ def _linear_share(x: FloatArray, target: FloatArray) -> float:
     return min(explained / energy, 1.0)
 
 
-def _moments(x: FloatArray, target: FloatArray) -> tuple[FloatArray, FloatArray, float]:
+def _moments(x: FloatArray, target: FloatArray) -> tuple[FloatArray, FloatArray, float, float]:
     """Return x'x ``(d, d)``, x'target ``(d, t)`` and sum target^2, centred, in units of the largest entries.
 
-    The energy is 0 where the target is constant up to the rounding of its precision.
+    Last, what the rounding of x adds to x'x along a direction, at most. The energy is 0 where the target is constant
+    up to the rounding of its precision.
     """
     x_mean, t_mean = x.mean(axis=0, dtype=np.float64), target.mean(axis=0, dtype=np.float64)
     x_size = float(np.abs(x - x_mean).max(initial=0.0)) or 1.0
@@ -76,4 +77,5 @@ def _moments(x: FloatArray, target: FloatArray) -> tuple[FloatArray, FloatArray,
         cross += rows.T @ part
         energy += float(np.square(part).sum())
     silent = energy <= target.size * (16 * np.finfo(x.dtype).eps) ** 2
-    return inputs, cross, 0.0 if silent else energy
+    rounding = min(float(np.finfo(x.dtype).eps) * float(np.abs(x).max(initial=0.0)) / x_size, 1e100)
+    return inputs, cross, 0.0 if silent else energy, len(x) * rounding**2

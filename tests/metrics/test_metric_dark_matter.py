@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from sparsesim._identity import Role, stream
 from sparsesim.generators.base import FeatureSpec
@@ -55,8 +56,6 @@ def test_an_error_that_x_says_nothing_of_scores_chance_and_no_error_nothing():
 
     class Noisy:
         def encode(self, samples, atoms):
-            from scipy.sparse import csr_array
-
             return csr_array(samples - noise[: len(samples)])
 
     model = FeatureSpec(8, Bernoulli(EqualRates(8, 0.5)), Orthonormal(), HalfNormal(1.0)).build(stream(2, Role.TRUTH))
@@ -82,3 +81,21 @@ def test_it_is_the_r_squared_of_a_regression_done_otherwise():
 
 def test_too_few_samples_are_undefined():
     assert np.isnan(linear_error_share(evaluated(16, 16, Orthonormal(), 12, 0.3, n=3)))
+
+
+@pytest.mark.parametrize(("dtype", "close"), [(np.float64, 1e-7), (np.float32, 1e-3)])
+def test_directions_are_told_from_the_rounding_of_samples_and_not_by_their_size(dtype, close):
+    class Missing:
+        def encode(self, samples, atoms):
+            return csr_array(np.where([1, 1, 0, 1], samples, 0.0).astype(samples.dtype))
+
+    model = FeatureSpec(4, Bernoulli(EqualRates(4, 0.5)), Orthonormal(), HalfNormal(1.0)).build(stream(2, Role.TRUTH))
+    batch = model.sample(400, stream(2, Role.TEST))
+    # What is missed is one coordinate: float32 holds 1e-4 beside 1 to a thousandth, and the covariance of condition 1e8
+    # is solved to 1e-8 in float64.
+    x = np.random.default_rng(0).standard_normal((400, 4)) * [1.0, 1.0, 1e-4, 1.0]
+    fitted = FittedDictionary(np.eye(4), np.zeros(4), Missing(), Status.CONVERGED)
+    score = linear_error_share(Evaluation(model, fitted, type(batch)(x.astype(dtype), batch.codes)))
+    flat = np.full((400, 4), 0.1) * [1e200, 1.0, 1e-4, 1.0] if dtype == np.float64 else np.full((400, 4), 0.1)
+    assert score == pytest.approx(1.0, abs=close)
+    assert np.isnan(linear_error_share(Evaluation(model, fitted, type(batch)(flat.astype(dtype), batch.codes))))

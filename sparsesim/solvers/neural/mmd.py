@@ -12,7 +12,7 @@ def kernel(a: Tensor, b: Tensor) -> Tensor:
 
     2 p is the mean squared distance of two draws from N(0, I), so that the scales s lie around it.
     """
-    centre = b.mean(-2, keepdim=True)  # far from it distances would be differences of large numbers
+    centre = b.detach().mean(-2, keepdim=True)  # far from it distances would be differences of large numbers
     a, b = a - centre, b - centre
     squares = a.square().sum(-1).unsqueeze(-1) + b.square().sum(-1).unsqueeze(-2)
     distance = (squares - 2.0 * (a @ b.mT)).clamp_min(0.0)

@@ -20,6 +20,7 @@ _SINCE = {"row": 1, "failure": 1, "death": 2, "cleared": 2}  # the schema in whi
 # JSON lacks; hence what matches is the row itself, and not a part of the provenance that looks like one.
 _HEAD = re.compile(rb'\{"key":"([^"\\]*+)","kind":"row","provenance":\{')
 _BEFORE = b'},"row":'
+_AFTER = b',"schema":1}'
 _ROW = re.compile(rb'(\{(?:[^{}]++|\{"\$float":"[a-z-]++"\})*+\}),"schema":1\}')
 
 
@@ -87,10 +88,23 @@ class Record:
 
     def word(self, name: str) -> str:
         """Return the string ``name`` of the row, or beside it, without decoding the rest; empty where there is none."""
-        place = self.text if name == "status" else self.body
-        at = place.rfind(b'"%s":"' % name.encode(), 0, None if name == "status" else -len(self.text) - 1)
-        start = at + len(name) + 4
-        return "" if at < 0 else place[start : place.find(b'"', start)].decode()
+        of_row = name == "status"
+        place = self.text if of_row else self.body[: -len(self.text) - len(_AFTER)].removesuffix(_BEFORE[1:])
+        at = place.rfind(b'"%s":"' % name.encode())
+        start = at + len(name.encode()) + 4
+        value = place[start : place.find(b'"', start)]
+        if at < 0:
+            return ""
+        # It may be written with escapes, be the end of a longer name, or (but for a row, which is flat) stand deeper.
+        deeper = not of_row and any(brace in place[start:-1] for brace in (b"{", b"}"))
+        if deeper or b"\\" in value or place[at - 1 : at] == b"\\" or not self._canonical:
+            found = (self.row or {} if of_row else self.provenance).get(name)
+            return found if isinstance(found, str) else ""
+        return value.decode()
+
+    @property
+    def _canonical(self) -> bool:
+        return self.body.endswith(_BEFORE + self.text + _AFTER)
 
 
 def _plain(value: object) -> Any:
@@ -100,6 +114,8 @@ def _plain(value: object) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return {"$float": repr(value)}
     if isinstance(value, Mapping):
+        if set(value) == {"$float"}:
+            raise ValueError("a mapping must not have '$float' as its only name, which stands for NaN and infinities.")
         return {str(name): _plain(item) for name, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
 

@@ -29,6 +29,15 @@ class DamagedSegmentWarning(UserWarning):
     """Lines of a segment were skipped because they are torn or corrupt; their cells count as not done."""
 
 
+def segments_in(directory: Path) -> list[Path]:
+    """Return the segments in ``directory`` by name, none where it does not exist; one that cannot be read raises."""
+    try:
+        with os.scandir(directory) as entries:
+            return sorted(Path(each.path) for each in entries if each.name.endswith(".jsonl") and each.is_file())
+    except FileNotFoundError:
+        return []
+
+
 @final
 @dataclass(eq=False)
 class Tail:
@@ -43,7 +52,7 @@ class Tail:
 
         With ``last`` the bytes after the last newline are taken for a line too: nobody will complete it.
         """
-        for path in sorted(self.directory.glob("*.jsonl")):
+        for path in segments_in(self.directory):
             name = path.name
             with open(path, "rb") as file:
                 start = file.seek(self.offsets.get(name, 0))

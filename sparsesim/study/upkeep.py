@@ -6,15 +6,17 @@ import base64
 import os
 import re
 import uuid
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
 from sparsesim.study.lines import Record, canonical_text, recorded
 from sparsesim.study.policy import DEATHS
-from sparsesim.study.store import Index, Store, Tail, lock
+from sparsesim.study.store import Index, Store, Tail, lock, segments_in
 
 _DRAFT = re.compile(r"\..+\.[0-9a-f]{32}")  # what `write_whole` leaves when it is killed
 _BEGIN = re.compile(rb'[0-9a-f]{8} \{"')
@@ -75,7 +77,7 @@ def status(store: Store) -> Standing:
         elif record.kind == "death":
             names[record.key] = str(record.provenance.get("labels", "labels unknown"))
         index.add(record)
-    paths = list(tail.directory.glob("*.jsonl"))
+    paths = segments_in(tail.directory)
     return Standing(
         dict(rows),
         dict(Counter(one.failure.exc_type for one in index.failures().values() if one.failure)),
@@ -110,12 +112,18 @@ def _opened(store: Store) -> Tail:
 @final
 @dataclass(frozen=True)
 class Flaw:
-    """A line that is no record, or one of two different rows of a key: bytes of a segment, and what is wrong."""
+    """A line that is no record, or one of two different rows of a key: bytes of a segment, and what is wrong.
+
+    Attributes
+    ----------
+    records : that lie undamaged within the line, or the one that it is.
+    """
 
     segment: str
     offset: int
     content: bytes
     reason: str
+    records: tuple[Record, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.segment}, byte {self.offset}: {self.reason}, {len(self.content)} bytes"
@@ -133,7 +141,8 @@ class Health:
     strays : files that a killed process left.
     salvaged : records found whole within damaged lines, which a repair appends again.
     busy : segments that a process writes to now, and are left alone.
-    repaired : whether flaws and strays were set aside.
+    waiting : the flaws that a repair left alone: those in such segments, and all rows of a key that has one there.
+    repaired : whether the other flaws and strays were set aside.
     """
 
     segments: int
@@ -142,17 +151,18 @@ class Health:
     strays: tuple[str, ...]
     salvaged: tuple[bytes, ...]
     busy: tuple[str, ...]
+    waiting: tuple[Flaw, ...]
     repaired: bool
 
     @property
     def sound(self) -> bool:
         """Whether nothing is left to set right."""
-        return not self.busy if self.repaired else not (self.flaws or self.strays)
+        return not self.waiting if self.repaired else not (self.flaws or self.strays)
 
     def __str__(self) -> str:
         done = "set aside" if self.repaired else "found"
         lines = [f"{self.records} intact record(s) in {self.segments} segment(s)"]
-        lines += [f"  {done}: {flaw}" for flaw in self.flaws if flaw.segment not in self.busy]
+        lines += [f"  {done}: {flaw}" for flaw in self.flaws if flaw not in self.waiting]
         lines += [f"  {done}: {name}, left by a process that was killed" for name in self.strays]
         if self.salvaged:
             lines.append(f"  {len(self.salvaged)} record(s) are whole within damaged lines")
@@ -169,21 +179,26 @@ def fsck(store: Store, *, repair: bool = False) -> Health:
     computed anew. To repair twice, or to be killed amid a repair, does no harm.
     """
     directory = _opened(store).directory
-    index, flaws, salvaged, records = Index(), [], [], 0
-    for path in sorted(directory.glob("*.jsonl")):
+    index, flaws, records = Index(), list[Flaw](), 0
+    for path in segments_in(directory):
         for offset, line, record in _lines(path):
+            found = _whole_within(line) if record is None else (record,)
+            for each in found:  # what a repair brings back may contradict a row, too
+                index.add(each)
+            records += record is not None
             if record is None:
-                flaws.append(Flaw(path.name, offset, line, _reason(line)))
-                salvaged += _whole_within(line)
-            else:
-                records += 1
-                index.add(record)
+                flaws.append(Flaw(path.name, offset, line, _reason(line), found))
     flaws += _contradictions(directory, index.conflicts)
     strays = sorted(_strays(store.path))
-    busy = _set_aside(store, flaws, salvaged, strays) if repair else []
+    busy = _busy(directory, flaws) if repair else set()
+    waiting = _waiting(flaws, busy, index.conflicts)
+    ready = [flaw for flaw in flaws if flaw not in waiting]
+    salvaged = tuple(one.body for flaw in ready for one in flaw.records if one.key not in index.conflicts)
+    if repair:
+        _set_aside(store, ready, salvaged, strays)
     names = tuple(path.relative_to(store.path).as_posix() for path in strays)
-    count = len(list(directory.glob("*.jsonl")))
-    return Health(count, records, tuple(flaws), names, tuple(salvaged), tuple(busy), repair)
+    count = len(segments_in(directory))
+    return Health(count, records, tuple(flaws), names, salvaged, tuple(sorted(busy)), tuple(waiting), repair)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes, Record | None]]:
@@ -201,13 +216,13 @@ def _reason(line: bytes) -> str:
     return "corrupt line" if line.endswith(b"\n") else "torn line"
 
 
-def _whole_within(line: bytes) -> list[bytes]:
-    """Return the lines of records that lie undamaged within ``line``: behind zeros, or glued to another."""
+def _whole_within(line: bytes) -> tuple[Record, ...]:
+    """Return the records that lie undamaged within ``line``: behind zeros, or glued to another."""
     starts = [found.start() for found in _BEGIN.finditer(line)]
     parts = [line[a:b].rstrip(b"\n") for a, b in zip(starts, [*starts[1:], len(line)], strict=False)]
     # What joins two lines is one byte in the place of a newline.
-    candidates = [part[:end] for part in parts for end in (len(part), -1) if part[:end]]
-    return [one + b"\n" for one in candidates if recorded(one, "", 0)]
+    candidates = [recorded(part[:end], "", 0) for part in parts for end in (len(part), -1)]
+    return tuple(one for one in candidates if one)
 
 
 def _contradictions(directory: Path, keys: Iterable[str]) -> list[Flaw]:
@@ -215,35 +230,53 @@ def _contradictions(directory: Path, keys: Iterable[str]) -> list[Flaw]:
     if not wanted:
         return []
     return [
-        Flaw(path.name, offset, line, f"one of two different rows of key {record.key}: {record.text.decode()}")
-        for path in sorted(directory.glob("*.jsonl"))
+        Flaw(
+            path.name, offset, line, f"one of two different rows of key {record.key}: {record.text.decode()}", (record,)
+        )
+        for path in segments_in(directory)
         for offset, line, record in _lines(path)
         if record is not None and record.kind == "row" and record.key in wanted
     ]
 
 
 def _strays(root: Path) -> Iterator[Path]:
-    yield from (path for path in (root / "segments").iterdir() if path.suffix != ".jsonl")
+    segments = root / "segments"
+    yield from sorted(set(segments.iterdir()) - set(segments_in(segments)))
     yield from (path for path in root.iterdir() if _DRAFT.fullmatch(path.name))
     for path in (root / TRACES).glob("*"):
-        with open(path, "rb") as file:
+        with suppress(FileNotFoundError), open(path, "rb") as file:  # its cell may end just now
             if lock(file):  # else its cell is running
                 yield path
 
 
-def _set_aside(store: Store, flaws: list[Flaw], salvaged: list[bytes], strays: list[Path]) -> list[str]:
-    """Move ``flaws`` and ``strays`` out of the way and return the names of segments that are in use."""
-    aside, busy = store.path / "aside", []
+def _busy(directory: Path, flaws: Iterable[Flaw]) -> set[str]:
+    """Return the segments with ``flaws`` that are in use. None of the others will be: a writer never reopens one."""
+    busy = set()
+    for name in {flaw.segment for flaw in flaws}:
+        with open(directory / name, "r+b") as file:
+            if not lock(file):
+                busy.add(name)
+    return busy
+
+
+def _waiting(flaws: list[Flaw], busy: set[str], conflicts: set[str]) -> list[Flaw]:
+    """Return the flaws to leave alone: where one row of a key must stay, so must those that contradict it."""
+    disputed = [{record.key for record in flaw.records} & conflicts for flaw in flaws]
+    held = {key for flaw, keys in zip(flaws, disputed, strict=True) if flaw.segment in busy for key in keys}
+    return [flaw for flaw, keys in zip(flaws, disputed, strict=True) if flaw.segment in busy or keys & held]
+
+
+def _set_aside(store: Store, flaws: list[Flaw], salvaged: Iterable[bytes], strays: Iterable[Path]) -> None:
+    """Append what was ``salvaged``, and move ``flaws`` and ``strays`` out of the way."""
+    aside = store.path / "aside"
     if flaws or strays:
         aside.mkdir(exist_ok=True)
     if salvaged:
-        _written(store.path / "segments" / f"{uuid.uuid4().hex[:12]}-{os.getpid()}.jsonl", b"".join(salvaged))
+        lines = (b"%08x %s\n" % (zlib.crc32(body), body) for body in salvaged)
+        _written(store.path / "segments" / f"{uuid.uuid4().hex[:12]}-{os.getpid()}.jsonl", b"".join(lines))
     for name in sorted({flaw.segment for flaw in flaws}):
         own = [flaw for flaw in flaws if flaw.segment == name]
         with open(store.path / "segments" / name, "r+b") as file:
-            if not lock(file):
-                busy.append(name)
-                continue
             _written(aside / f"{uuid.uuid4().hex[:12]}.jsonl", b"".join(map(_description, own)))
             for flaw in own:
                 file.seek(flaw.offset)
@@ -253,8 +286,8 @@ def _set_aside(store: Store, flaws: list[Flaw], salvaged: list[bytes], strays: l
             file.flush()
             os.fsync(file.fileno())
     for path in strays:
-        os.replace(path, aside / f"{uuid.uuid4().hex[:12]}-{path.name}")
-    return busy
+        with suppress(FileNotFoundError):
+            os.replace(path, aside / f"{uuid.uuid4().hex[:12]}-{path.name}")
 
 
 def _description(flaw: Flaw) -> bytes:

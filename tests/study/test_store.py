@@ -149,6 +149,23 @@ def test_a_newer_schema_is_refused(tmp_path):
         store.load()
 
 
+@pytest.mark.parametrize("value", [1.0, "word", float("nan")])
+def test_the_name_that_stands_for_nan_is_refused_alone_and_no_other_name_is(tmp_path, value):
+    with Store(tmp_path) as store:
+        with pytest.raises(ValueError, match=r"\$float"):
+            store.append("k", {"$float": value})
+        store.append("k", {"$float": value, "x": 1.0}, {"labels": {"$float": "word", "y": 2}})
+    (record,) = store.tail().new()
+    assert same(store.load()["k"]["$float"], value) and record.provenance["labels"]["$float"] == "word"
+
+
+def test_a_folder_that_is_named_like_a_segment_is_none(tmp_path):
+    store = filled(tmp_path)
+    (tmp_path / "segments" / "old.jsonl").mkdir()
+    (tmp_path / "segments" / "gone.jsonl").symlink_to(tmp_path / "nowhere")
+    assert len(store.load()) == 5
+
+
 @pytest.mark.parametrize("value", [None, True, [1.0], {"a": 1}, 1j])
 def test_a_row_of_anything_but_words_and_numbers_is_refused(tmp_path, value):
     with pytest.raises(TypeError, match="strings, ints and floats"):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,6 +78,23 @@ def test_a_row_is_told_from_its_provenance_without_decoding(tmp_path_factory, ro
     (record,) = store.tail().new()
     assert record.text == canonical_text(record.payload["row"]) and record.provenance == beside
     assert (record.word("study"), record.word("status"), record.word("nothing")) == ("toy", "done", "")
+
+
+WORDS = st.text(st.sampled_from('ae{}",:\\\x00\u00e9\ud800'), max_size=6)
+NAMES = st.one_of(WORDS, st.sampled_from(["study", '"study', "\\study", "status", '"status', "row", "x"]))
+
+
+@given(
+    st.dictionaries(NAMES, st.one_of(st.floats(), WORDS, st.integers(-(2**70), 2**70)), max_size=5),
+    st.dictionaries(NAMES, st.one_of(WORDS, st.floats(), st.dictionaries(NAMES, WORDS, max_size=3)), max_size=5),
+)
+def test_what_is_read_without_decoding_is_what_decoding_gives(tmp_path_factory, row, beside):
+    with Store(tmp_path_factory.mktemp("s")) as store:
+        store.append("k", row, beside)
+    (record,) = store.tail().new()
+    whole = json.loads(record.body)
+    for name, place in (("study", whole["provenance"]), ("status", whole["row"])):
+        assert record.word(name) == (place.get(name) if isinstance(place.get(name), str) else "")
 
 
 @pytest.mark.slow
@@ -177,6 +195,91 @@ def test_contradicting_rows_are_shown_both_and_set_aside_both(tmp_path):
     shown = "\n".join(map(str, health.flaws))
     assert len(health.flaws) == 3 and '"x":0.25' in shown and '"x":0.3333333333333333' in shown
     assert store.load().keys() == {"key0", "key2", "key3", "key4"} and len(aside(store)) == 3
+
+
+def damaged(data, lines, rng):
+    """Return ``data`` after a few accidents, and which of its ``lines`` stand in it whole, between newlines."""
+    for _ in range(rng.integers(1, 4)):
+        at, size = rng.integers(0, len(data) + 1), rng.integers(1, 60)
+        start = rng.integers(0, len(data) + 1)
+        data = {
+            0: data[:at],  # torn
+            1: data[:at] + bytes(size) + data[at + size :],  # zeros over it
+            2: data[:at] + bytes(size) + data[at:],  # zeros between
+            3: data[:at] + rng.bytes(size) + data[at + size :],
+            4: data[:at] + data[at + size :],  # a hole
+            5: data[:at] + data[start : start + 3 * size] + data[at:],  # a block twice
+            6: data[:at] + data[at:].replace(b"\n", rng.bytes(1), 1),  # two lines glued
+        }[int(rng.integers(7))]
+    return data, {number for number, line in enumerate(lines) if line in data.split(b"\n")}
+
+
+@pytest.mark.filterwarnings("ignore::sparsesim.study.store.DamagedSegmentWarning")
+def test_no_accident_loses_or_alters_a_whole_row_and_one_repair_is_enough(tmp_path):
+    lines = segments(filled(tmp_path / "whole", 4))[0].read_bytes().splitlines()
+    for seed in range(300):
+        store, rng = Store(tmp_path / str(seed)), np.random.default_rng(seed)
+        (store.path / "segments").mkdir(parents=True)
+        data, whole = damaged(b"\n".join([*lines, b""]), lines, rng)
+        (store.path / "segments" / "0.jsonl").write_bytes(data)
+        before = store.load()
+        assert before.keys() >= {f"key{number}" for number in whole}, seed
+        assert fsck(store, repair=True).sound
+        after, held = store.load(), {path: path.read_bytes() for path in store.path.rglob("*.jsonl")}
+        assert after.keys() >= before.keys() and all(row["x"] == int(key[3]) / 3 for key, row in after.items()), seed
+        health = fsck(store, repair=True)
+        assert health.sound and not health.flaws and not health.salvaged, seed
+        assert held == {path: path.read_bytes() for path in store.path.rglob("*.jsonl")}, seed
+
+
+def glued(store, *keys_and_values):
+    """Add a segment in which rows stand in one line, as when a newline is lost."""
+    with Store(store.path / "apart") as other:
+        for key, value in keys_and_values:
+            other.append(key, {"status": "done", "x": value})
+    data = segments(other)[0].read_bytes()
+    (store.path / "segments" / "glued.jsonl").write_bytes(data[:-1].replace(b"\n", b"?") + b"\n")
+
+
+def test_a_row_that_is_whole_within_damage_and_contradicts_another_is_not_brought_back(tmp_path):
+    store = filled(tmp_path)
+    glued(store, ("key1", 0.25), ("new", 0.5))
+    health = fsck(store, repair=True)
+    assert health.sound and len(health.salvaged) == 1 and len(health.flaws) == 2
+    assert store.load().keys() == {"key0", "key2", "key3", "key4", "new"} and fsck(store).flaws == ()
+
+
+def test_rows_that_contradict_one_that_is_in_use_wait_with_it(tmp_path):
+    store = filled(tmp_path)
+    with Store(tmp_path) as writer:
+        writer.append("key1", {"status": "done", "x": 0.25})
+        health = fsck(store, repair=True)
+        assert not health.sound and len(health.waiting) == 2 and "set aside" not in str(health)
+        with pytest.raises(StoreConflictError):
+            store.load()
+    assert fsck(store, repair=True).sound and store.load().keys() == {"key0", "key2", "key3", "key4"}
+
+
+def test_folders_and_broken_links_among_the_segments_are_strays(tmp_path):
+    store = filled(tmp_path)
+    (tmp_path / "segments" / "old.jsonl").mkdir()
+    (tmp_path / "segments" / "gone.jsonl").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "segments" / "empty.jsonl").touch()
+    assert fsck(store, repair=True).strays == ("segments/gone.jsonl", "segments/old.jsonl")
+    assert fsck(store).sound and len(store.load()) == 5 and status(store).segments == 2
+
+
+def test_a_stack_that_is_gone_when_it_is_looked_at_is_no_error(tmp_path, monkeypatch):
+    store = filled(tmp_path)
+    traces = tmp_path / "traces"
+    traces.mkdir()
+    (traces / "k.txt").touch()
+    for vanish in (True, False):  # before it is opened, and before it is moved
+        monkeypatch.setattr("sparsesim.study.upkeep.lock", lambda file: not (traces / "k.txt").unlink())
+        if vanish:
+            monkeypatch.setattr("pathlib.Path.glob", lambda self, pattern: iter([traces / "gone.txt"]))
+        assert fsck(store, repair=True).records == 5
+        monkeypatch.undo()
 
 
 def test_files_of_killed_processes_are_moved_and_those_in_use_are_not(tmp_path):

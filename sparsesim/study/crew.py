@@ -34,7 +34,7 @@ class Watch:
     ----------
     labels : of each key of the study, the first of cells of equal specification.
     left : those that have no row.
-    failed : keys that have ended in an exception in this run.
+    failed : keys that have ended in an exception in this run, and in which; `retry` may clear the record meanwhile.
     """
 
     tail: Tail
@@ -43,7 +43,7 @@ class Watch:
     index: Index = field(default_factory=Index)
     costs: Costs = field(default_factory=Costs)
     left: dict[str, Labels] = field(default_factory=dict)
-    failed: set[str] = field(default_factory=set)
+    failed: dict[str, Failure] = field(default_factory=dict)
 
     def begin(self, study: Study, store: Store) -> None:
         """Take in what the store holds already; failures of earlier runs are no news."""
@@ -75,7 +75,7 @@ class Watch:
             if record.kind == "row":
                 self.left.pop(record.key, None)
             elif record.failure is not None and record.key in self.left:
-                self.failed.add(record.key)
+                self.failed[record.key] = record.failure
                 self.on_event(Failed(self.left[record.key], record.failure))
         if len(self.left) < before:
             self.on_event(CellsDone(len(self.labels) - len(self.left), len(self.labels)))
@@ -157,9 +157,12 @@ class Crew:
         undone = [unit for unit in state.chunk.items if self.watch.open(unit.keys)]
         if not undone:
             return
+        done = [unit for unit in state.chunk.items if not self.watch.open(unit.keys)]
+        if any([self._stacks(unit) for unit in done]):  # its time was up when its row was stored: nobody is to blame
+            return plan.again(unit.keys for unit in undone)
         plan.again(unit.keys for unit in undone[1:])
         unit = undone[0]
-        stacks = stacks_at_timeout(self.store.path, unit.items[0].key)
+        stacks = self._stacks(unit)
         if stacks:
             what = f"it took longer than {self.policy.timeout:g} s and was killed; it runs again when you do"
             return self._fail(unit, Failure("CellTimeout", what, stacks))
@@ -176,6 +179,10 @@ class Crew:
             f"{self.store.path}'"
         )
         self._fail(unit, Failure("WorkerDiedError", what, state.reason))
+
+    def _stacks(self, unit: Unit) -> str:
+        # Without a timeout, what lies there was left by a driver that was killed before it read it.
+        return "" if self.policy.timeout is None else stacks_at_timeout(self.store.path, unit.items[0].key)
 
     def _fail(self, unit: Unit, failure: Failure) -> None:
         for item in unit.items:

@@ -46,7 +46,7 @@ class Costs:
         """Keep a finished cell; those that took no time (or an unknown one) say nothing."""
         if len(self.labels) >= SAMPLE:
             del self.labels[::2], self.seconds[::2]
-        if seconds > 0:
+        if 0 < seconds < math.inf:
             self.labels.append(labels)
             self.seconds.append(seconds)
         self.count += 1

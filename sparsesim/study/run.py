@@ -158,7 +158,10 @@ def _failed(study: Study, store: Store, watch: Watch, vain: int) -> StudyFailedE
     if vain >= VAIN:
         reason = f"not tried to the end: {vain} workers in a row died without finishing a cell, on whatever they were"
     unknown = Failure("LostRow", reason, "")
-    failures = {labels: (known[key].failure if key in known else None) or unknown for key, labels in watch.left.items()}
+    failures = {
+        labels: (known[key].failure if key in known else None) or watch.failed.get(key, unknown)
+        for key, labels in watch.left.items()
+    }
     labels, first = next(iter(failures.items()))
     return StudyFailedError(
         f"{len(failures)} of {len(watch.labels)} cells of study {study.name} failed; the others are in {store.path} "

@@ -120,7 +120,11 @@ def _evaluated(cells: list[Cell]) -> tuple[list[Any], int]:
 
 
 def _failure(error: BaseException) -> Failure:
-    return Failure(type(error).__qualname__, str(error), traceback.format_exc())
+    try:
+        message = str(error)
+    except Exception as worse:  # an exception that cannot be told fails its cell, and not the study
+        message = f"its message cannot be made: {type(worse).__name__}"
+    return Failure(type(error).__qualname__, message, traceback.format_exc())
 
 
 @contextmanager

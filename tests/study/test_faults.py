@@ -336,3 +336,61 @@ def test_clocks_that_disagree_change_no_row_and_lose_no_record(tmp_path, monkeyp
             run(toy.extended(part, bad=toy.Raises()), store, engine="inline")
     assert table(study, store) == run(study, tmp_path / "t", engine="inline")
     assert len(store.failures()) == 1 and len(retry(store)) == 1 and store.failures() == {}
+
+
+@dataclass(eq=False)
+class Stopped(Fragile):
+    """An engine whose first worker dies after ``done`` cells of its chunk, having left a stack for the ``at``-th."""
+
+    store: Store | None = None
+    done: int = 2
+    at: int = 1
+
+    def run(self, chunks, work):
+        first = next(chunks)
+        work(Chunk(first.items[: self.done]))
+        traces = self.store.path / "traces"
+        traces.mkdir(exist_ok=True)
+        (traces / f"{first.items[self.at].keys[0]}-0.txt").write_text("Thread 0x1 (most recent call first)")
+        yield ChunkLost(first, "killed")
+        yield from super().run(chunks, work)
+
+
+def test_a_cell_whose_time_is_up_when_its_row_is_stored_blames_nobody(tmp_path):
+    store = Store(tmp_path)
+    found = run(toy.draws(6), store, engine=Stopped({}, store=store), policy=Policy(timeout=60.0, chunk_size=6))
+    assert len(found) == 6 and list((tmp_path / "traces").iterdir()) == []
+    assert {record.kind for record in store.tail().new()} == {"row"}
+
+
+def test_a_stack_that_an_earlier_run_left_makes_no_timeout_where_there_is_none(tmp_path):
+    store, events = Store(tmp_path), []
+    engine = Stopped({}, store=store, done=2, at=2)
+    found = run(toy.draws(6), store, engine=engine, policy=Policy(chunk_size=6), on_event=events.append)
+    assert len(found) == 6 and [event.deaths for event in events if isinstance(event, Died)] == [1]
+
+
+def test_a_retry_amid_a_run_leaves_that_run_its_reasons_and_the_next_one_the_cells(tmp_path, monkeypatch):
+    study, store, events = toy.extended(3, bad=toy.Raises()), Store(tmp_path), []
+
+    def seen(event):
+        events.append(event)
+        if isinstance(event, Failed):
+            assert len(retry(Store(tmp_path))) == 1
+
+    with pytest.raises(StudyFailedError) as caught:
+        run(study, store, engine="inline", on_event=seen)
+    (failure,) = caught.value.failures.values()
+    assert failure.exc_type == "ValueError" and sum(isinstance(event, Failed) for event in events) == 1
+    assert store.failures() == {}
+    monkeypatch.setenv("TOY_FIXED", "1")
+    assert len(run(study, store, engine="inline")) == 4
+
+
+def test_an_exception_that_cannot_be_told_fails_its_cell_alone(tmp_path):
+    study = toy.extended(3, bad=toy.Unspeakable())
+    with pytest.raises(StudyFailedError, match=r"1 of 4 cells .* failed") as caught:
+        run(study, tmp_path, engine="inline")
+    (failure,) = caught.value.failures.values()
+    assert (failure.exc_type, failure.message) == ("Mute", "its message cannot be made: RuntimeError")
+    assert len(table(study, tmp_path)) == 3

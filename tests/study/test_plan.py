@@ -63,6 +63,14 @@ def test_a_prediction_stays_near_what_was_seen_and_knows_nothing_of_new_words():
     assert CostModel(flat).seconds([labels(name="b")])[0] == pytest.approx(2.0)
 
 
+def test_times_that_are_none_say_nothing():
+    costs = known(9, law)
+    for seconds in (0.0, -1.0, float("nan"), float("inf")):
+        costs.add(one(100), seconds)
+    assert costs.count == 13 and len(costs.labels) == len(costs.seconds) == 9
+    assert np.isfinite(CostModel(costs).seconds([one(100)])).all()
+
+
 def test_a_sample_of_many_costs_is_bounded_and_spread_over_all():
     costs = Costs()
     for seed in range(50_000):

@@ -63,6 +63,19 @@ class Raises:
         raise ValueError(f"no solution for {self.how}")
 
 
+class Mute(Exception):
+    """An exception whose message cannot be made."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@dataclass(frozen=True)
+class Unspeakable:
+    def evaluate(self) -> None:
+        raise Mute
+
+
 @dataclass(frozen=True)
 class KillsWorker:
     """Kills the process that evaluates it: always, or only as long as ``marker`` does not exist."""

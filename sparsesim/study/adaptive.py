@@ -43,6 +43,8 @@ class Contour:
 
     def __post_init__(self) -> None:
         check_real("level", self.level)
+        if not 0 < self.confidence < 1:
+            raise ValueError(f"confidence must lie strictly between 0 and 1; got {self.confidence}.")
         for stage in self.stages:
             check_int("stages", stage, 2)
         if not self.stages or sorted(set(self.stages)) != list(self.stages):
@@ -86,6 +88,8 @@ def run_near(
     table = Table({})
     for seeds in contour.stages:
         study = make(seeds)
+        if contour.metric not in {metric.__name__ for metric in study.metrics}:
+            raise ValueError(f"metric must be one of the study, {_names(study)}; got {contour.metric!r}.")
         places = {label: _point(label, contour) for label in study.cells}
         wanted = {label: study.cells[label] for label, place in places.items() if near is None or place in near}
         cells |= wanted
@@ -94,6 +98,10 @@ def run_near(
         if not near:
             break
     return table
+
+
+def _names(study: Study) -> str:
+    return ", ".join(metric.__name__ for metric in study.metrics)
 
 
 def _point(label: Labels, contour: Contour) -> Point:

@@ -68,7 +68,8 @@ def grouped(study: Study, size: int) -> Study:
     Cells go together whose solvers are gradient-trained, of one kind, shape and training, on worlds of one dimension
     and training sets of one size: they may differ in the seed, the replica, the learning rate and in numbers that
     the model holds as buffers, such as penalties. Groups are filled in the order of the study, so that cells added
-    at its end leave full groups as they are. All other cells stay as they are.
+    at its end leave full groups as they are. All other cells stay as they are, also those of a solver that is shown
+    labels.
     """
     check_int("size", size, 2)
     kinds: list[tuple[Any, list[Labels]]] = []
@@ -109,6 +110,9 @@ def fits_together(cells: Sequence[FitCell]) -> bool:
     from sparsesim.solvers.neural.module import stack
     from sparsesim.solvers.neural.solver import NeuralSolver
 
+    forms = {_form(cell) for cell in cells}
+    if len(forms) > 1 or None in forms:
+        return False
     solvers = {cell.solver: cell.world.dim for cell in cells}
     if len(solvers) == 1:
         return True
@@ -127,6 +131,7 @@ def fits_together(cells: Sequence[FitCell]) -> bool:
 
 def _form(cell: Cell) -> Any:
     """Return what cells must share to be tried together; None for a cell that is trained by itself."""
+    from sparsesim.solvers.base import SideSolver
     from sparsesim.solvers.neural.solver import NeuralSolver
     from sparsesim.study.cell import FitCell
 
@@ -134,6 +139,8 @@ def _form(cell: Cell) -> Any:
         return None
     kind = type(cell.solver)
     if kind.fit is not NeuralSolver.fit or kind.fit_stream is not NeuralSolver.fit_stream:
+        return None
+    if isinstance(cell.solver, SideSolver) and cell.solver.side:
         return None
     training = replace(cell.solver.training, learning_rate=1.0)
     return _without_numbers(cell.solver), training, cell.world.dim, cell.n_train

@@ -78,8 +78,11 @@ def test_points_without_a_defined_score_are_left_alone():
 
 
 def test_what_makes_no_contour_is_refused(tmp_path):
-    for wrong in ({"stages": (5, 5)}, {"stages": ()}, {"stages": (1, 2)}, {"by": ()}):
+    for wrong in ({"stages": (5, 5)}, {"stages": ()}, {"stages": (1, 2)}, {"by": ()}, {"confidence": 95}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             Contour(**{"metric": "score", "level": 0.5, "by": ("x",), **wrong})
     with pytest.raises(ValueError, match="by must name labels of the study"):
         run_near(Contour("score", 0.5, ("y",), (2, 3)), study, tmp_path, engine="inline")
+    with pytest.raises(ValueError, match="metric must be one of the study"):  # before anything is computed
+        run_near(Contour("scores", 0.5, ("x",), (2, 3)), study, tmp_path / "untouched", engine="inline")
+    assert not (tmp_path / "untouched").exists()

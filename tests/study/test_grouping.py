@@ -11,12 +11,14 @@ import pytest
 from sparsesim.generators.base import FeatureSpec
 from sparsesim.generators.geometry import RandomSphere
 from sparsesim.generators.magnitude import HalfNormal
+from sparsesim.generators.segments import Segments
 from sparsesim.generators.support import ExactlyK
 from sparsesim.metrics.evaluation import Evaluation
 from sparsesim.metrics.reconstruction import fvu
 from sparsesim.metrics.recovery import mcc
 from sparsesim.solvers.baselines import RandomDictionary
 from sparsesim.solvers.neural.ensemble import Bagging
+from sparsesim.solvers.neural.ivae import IdentifiableVAE
 from sparsesim.solvers.neural.relu_l1 import ReLUL1
 from sparsesim.solvers.neural.topk import TopK
 from sparsesim.solvers.neural.train import Training
@@ -133,3 +135,29 @@ def test_the_key_of_a_grouped_cell_is_that_of_its_group_and_place_and_of_nothing
         label for label, one in together.cells.items() if not isinstance(one, Grouped)
     }
     assert len(set(keys.values())) == len(keys)
+
+
+def test_a_member_that_diverges_changes_no_bit_of_the_others(tmp_path):
+    def trained(rate):
+        rates = (1e-3, rate, 1e-3)
+        solvers = [ReLUL1(12, 1.0, training=replace(TRAINING, learning_rate=each)) for each in rates]
+        cells = {labels(seed=seed): cell(solver, seed) for seed, solver in enumerate(solvers)}
+        return run(grouped(Study("s", "?", cells, (fvu, mcc)), 3), tmp_path, engine="inline")
+
+    sound, broken = trained(1e-3), trained(1e30)
+    assert broken.values("status") == ["budget_spent", "diverged", "budget_spent"]
+    assert all(sound.where(seed=seed) == broken.where(seed=seed) for seed in (0, 2))
+
+
+def test_cells_of_a_solver_that_is_shown_labels_are_trained_by_themselves(tmp_path):
+    world = replace(WORLD, segments=Segments(3))
+    solver = IdentifiableVAE(4, segments=3, training=TRAINING)
+    study = Study("s", "?", {labels(seed=seed): cell(solver, seed, world=world) for seed in range(2)}, (fvu,))
+    assert not any(isinstance(one, Grouped) for one in grouped(study, 2).cells.values())
+    assert len(run(grouped(study, 2), tmp_path, engine="inline")) == 2
+
+
+def test_a_handmade_group_of_other_trainings_is_trained_one_by_one():
+    pair = tuple(cell(TopK(12, 2, training=replace(TRAINING, steps=steps))) for steps in (20, 30))
+    found, together = Grouped(pair, 0).together()
+    assert together == 1 and [fvu(one) for one in found] == [fvu(one.evaluate()) for one in pair]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
 import uuid
@@ -176,7 +177,7 @@ def fsck(store: Store, *, repair: bool = False) -> Health:
     Nothing is deleted: lines go to ``aside/<random>.jsonl`` with their place and reason (bytes in base64), files to
     ``aside/``. A line is overwritten by spaces where it stands, so that no intact line moves, and one that is being
     written by a live process is left alone. Both of two different rows of a key are set aside, and its cell is
-    computed anew. To repair twice, or to be killed amid a repair, does no harm.
+    computed anew. To repair twice does no harm, and a repair that was killed is ended by the next.
     """
     directory = _opened(store).directory
     index, flaws, records = Index(), list[Flaw](), 0
@@ -189,6 +190,9 @@ def fsck(store: Store, *, repair: bool = False) -> Health:
             if record is None:
                 flaws.append(Flaw(path.name, offset, line, _reason(line), found))
     flaws += _contradictions(directory, index.conflicts)
+    begun = _unfinished(store, {(flaw.segment, flaw.offset) for flaw in flaws})
+    index.conflicts |= {record.key for flaw in begun for record in flaw.records}
+    flaws += begun
     strays = sorted(_strays(store.path))
     busy = _busy(directory, flaws) if repair else set()
     waiting = _waiting(flaws, busy, index.conflicts)
@@ -239,6 +243,23 @@ def _contradictions(directory: Path, keys: Iterable[str]) -> list[Flaw]:
     ]
 
 
+def _unfinished(store: Store, known: set[tuple[str, int]]) -> list[Flaw]:
+    """Return the lines that a repair has described and not overwritten, of which the other side may be gone already."""
+    found = []
+    lines = [line for path in segments_in(store.path / "aside") for line in path.read_bytes().splitlines()]
+    for line in lines:
+        with suppress(ValueError, KeyError, TypeError, FileNotFoundError):  # no description, or not all of one
+            said = json.loads(line)
+            name, offset, content = said["segment"], said["offset"], base64.b64decode(said["base64"])
+            with open(store.path / "segments" / name, "rb") as file:
+                file.seek(offset)
+                record = recorded(content.rstrip(b"\n"), name, offset) if file.read(len(content)) == content else None
+            if record is not None and (name, offset) not in known:
+                known.add((name, offset))
+                found.append(Flaw(name, offset, content, said["reason"], (record,)))
+    return found
+
+
 def _strays(root: Path) -> Iterator[Path]:
     segments = root / "segments"
     yield from sorted(set(segments.iterdir()) - set(segments_in(segments)))
@@ -274,11 +295,11 @@ def _set_aside(store: Store, flaws: list[Flaw], salvaged: Iterable[bytes], stray
     if salvaged:
         lines = (b"%08x %s\n" % (zlib.crc32(body), body) for body in salvaged)
         _written(store.path / "segments" / f"{uuid.uuid4().hex[:12]}-{os.getpid()}.jsonl", b"".join(lines))
+    if flaws:  # all of them before the first is overwritten: see `_unfinished`
+        _written(aside / f"{uuid.uuid4().hex[:12]}.jsonl", b"".join(map(_description, flaws)))
     for name in sorted({flaw.segment for flaw in flaws}):
-        own = [flaw for flaw in flaws if flaw.segment == name]
         with open(store.path / "segments" / name, "r+b") as file:
-            _written(aside / f"{uuid.uuid4().hex[:12]}.jsonl", b"".join(map(_description, own)))
-            for flaw in own:
+            for flaw in (one for one in flaws if one.segment == name):
                 file.seek(flaw.offset)
                 if file.read(len(flaw.content)) == flaw.content:
                     file.seek(flaw.offset)

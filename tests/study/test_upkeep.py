@@ -260,6 +260,28 @@ def test_rows_that_contradict_one_that_is_in_use_wait_with_it(tmp_path):
     assert fsck(store, repair=True).sound and store.load().keys() == {"key0", "key2", "key3", "key4"}
 
 
+@pytest.mark.parametrize("moment", [1, 2, 3, 4])
+def test_a_repair_that_is_killed_at_any_moment_is_ended_by_the_next(tmp_path, monkeypatch, moment):
+    store = filled(tmp_path)
+    with Store(tmp_path) as other:
+        other.append("key1", {"status": "done", "x": 0.25})
+    glued(store, ("new", 0.5), ("more", 0.5))
+    calls, sync = [], os.fsync
+
+    def killed(file):
+        calls.append(file)
+        if len(calls) == moment:
+            raise KeyboardInterrupt
+        sync(file)
+
+    monkeypatch.setattr("sparsesim.study.upkeep.os.fsync", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fsck(store, repair=True)
+    monkeypatch.undo()
+    assert fsck(store, repair=True).sound and fsck(store).flaws == ()
+    assert store.load().keys() == {"key0", "key2", "key3", "key4", "new", "more"}
+
+
 def test_folders_and_broken_links_among_the_segments_are_strays(tmp_path):
     store = filled(tmp_path)
     (tmp_path / "segments" / "old.jsonl").mkdir()

@@ -33,6 +33,7 @@ NAMES = (
     "chance_floors",
     "ivae",
     "hedging",
+    "dark_matter",
 )
 HERE = Path(__file__).resolve().parent
 TABLES = HERE.parent / "studies" / "tables"

@@ -9,8 +9,24 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sparsesim.study import Policy, Store, Study, StudyFailedError, grouped, progress, run, study_keys, table, upkeep
+from sparsesim._arrays import check_int
+from sparsesim.study import (
+    Inline,
+    Policy,
+    Store,
+    StoreConflictError,
+    Study,
+    StudyFailedError,
+    grouped,
+    make_engine,
+    progress,
+    run,
+    study_keys,
+    table,
+    upkeep,
+)
 from sparsesim.study.provenance import provenance
+from sparsesim.study.store import StoreSchemaError
 from studies.tiers import Tier
 
 NAMES = (
@@ -31,24 +47,34 @@ NAMES = (
     "chance_floors",
     "ivae",
     "hedging",
+    "dark_matter",
 )
 TABLES = Path(__file__).parent / "tables"
+
+
+class UsageError(ValueError):
+    """The command line asks for what there is not; one line says what there is."""
 
 
 def load(name: str, tier: Tier) -> Study:
     """Return the declared study ``name`` at ``tier``."""
     if name not in NAMES:
-        raise SystemExit(f"no study {name!r}; there are {', '.join(NAMES)}.")
+        raise UsageError(f"no study {name!r}; there are {', '.join(NAMES)}.")
     declared: Study = importlib.import_module(f"studies.{name}").study(tier)
     return declared
 
 
 def computed_with(study: Study, store: Store) -> dict[str, object]:
-    """Return what the rows of ``study`` were computed with; where they differ, every value that occurs."""
+    """Return what the rows of ``study`` were computed with; where they differ, every value that occurs.
+
+    ``grouped`` says how many cells were trained together, 0 for those by themselves; it is left out where all were.
+    """
     keys = set(study_keys(study).values())
     beside = [one.provenance for one in store.tail().new(last=True) if one.kind == "row" and one.key in keys]
     names = sorted(set(provenance()) - {"time"})
     facts = {name: ", ".join(sorted({str(one.get(name)) for one in beside})) for name in names}
+    if any("grouped" in one for one in beside):
+        facts["grouped"] = ", ".join(map(str, sorted({int(one.get("grouped", 0)) for one in beside})))
     times = sorted(str(one["time"]) for one in beside)
     seconds = round(sum(float(one["seconds"]) for one in beside), 1)
     return {"cells": len(keys), "seconds of all cells": seconds, "first row": times[0], "last row": times[-1], **facts}
@@ -85,8 +111,34 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit status is 1 if a cell failed, or if fsck leaves something wrong."""
+    """Run the command line and return the exit status.
+
+    0; 1 if a cell failed, cells are missing from a table, or fsck leaves something wrong; 2 with one line on what cannot
+    be done; 130 if interrupted.
+    """
     options = _parser().parse_args(arguments)
+    try:
+        return _done(options)
+    except (UsageError, StoreConflictError, StoreSchemaError, OSError) as error:  # of others the traceback is wanted
+        print(f"studies: {error}", file=sys.stderr)
+        return 2
+
+
+def _check(options: argparse.Namespace) -> None:
+    try:
+        engine = make_engine(options.engine)
+        Policy(timeout=options.timeout)
+        if options.group is not None:
+            check_int("--group", options.group, 2)
+    except (ValueError, ImportError) as error:
+        raise UsageError(str(error)) from error
+    if options.timeout is not None and isinstance(engine, Inline):
+        raise UsageError("--timeout kills the worker of a cell, which --engine inline has not; take local:1.")
+
+
+def _done(options: argparse.Namespace) -> int:
+    """Do what ``options`` say and return the exit status."""
+    _check(options)
     if options.command == "names":
         print("\n".join(NAMES))
         return 0
@@ -130,6 +182,8 @@ def _run(study: Study, store: Store, options: argparse.Namespace) -> int:
 
 
 def _mended(store: Store, options: argparse.Namespace) -> int:
+    if not (store.path / "segments").is_dir():
+        raise UsageError(f"there is no store in {store.path} yet.")
     if options.command == "retry":
         print(f"{len(upkeep.retry(store))} cell(s) will run again")
         return 0

@@ -19,6 +19,7 @@ from sparsesim.kernels.chains import seed_
 from sparsesim.kernels.sampling import uniform_
 
 RELOCATIONS = 8  # between two sweeps, at most
+STEEP = 1e4  # entries of M^-1 beyond which an atom that leaves has it computed again; unit atoms apart have few
 
 Array = npt.NDArray[Any]
 
@@ -47,22 +48,6 @@ def _add_(atom: int, chosen: Any, size: int, inverse: Any, v: Any, pivot: float)
 
 
 @njit(cache=True)
-def _remove_(place: int, chosen: Any, size: int, inverse: Any) -> None:
-    """Take the atom at ``place`` out of M^-1; the last one moves there."""
-    last = size - 1
-    if place != last:
-        for t in range(size):
-            inverse[place, t], inverse[last, t] = inverse[last, t], inverse[place, t]
-        for t in range(size):
-            inverse[t, place], inverse[t, last] = inverse[t, last], inverse[t, place]
-        chosen[place], chosen[last] = chosen[last], chosen[place]
-    for s in range(last):
-        share = inverse[s, last] / inverse[last, last]
-        for t in range(last):
-            inverse[s, t] -= share * inverse[last, t]
-
-
-@njit(cache=True)
 def _rebuild_(gram: Any, rho: Any, chosen: Any, size: int, inverse: Any, v: Any) -> None:
     """Compute M^-1 again, so that rounding of its updates does not pile up."""
     for s in range(size):
@@ -72,6 +57,26 @@ def _rebuild_(gram: Any, rho: Any, chosen: Any, size: int, inverse: Any, v: Any)
         for t in range(s):
             pivot -= gram[atom, chosen[t]] * v[t]
         _add_(atom, chosen, s, inverse, v, max(pivot, rho[atom]))
+
+
+@njit(cache=True)
+def _remove_(problem: Any, place: int, held: Any, size: int) -> None:
+    """Take the atom at ``place`` out of M^-1; the last one moves there."""
+    chosen, _, inverse, v = held
+    last = size - 1
+    if place != last:
+        for t in range(size):
+            inverse[place, t], inverse[last, t] = inverse[last, t], inverse[place, t]
+        for t in range(size):
+            inverse[t, place], inverse[t, last] = inverse[t, last], inverse[t, place]
+        chosen[place], chosen[last] = chosen[last], chosen[place]
+    if not 0.0 < inverse[last, last] < STEEP:  # what is left would be a difference of such numbers
+        _rebuild_(problem[0], problem[1], chosen, last, inverse, v)
+        return
+    for s in range(last):
+        share = inverse[s, last] / inverse[last, last]
+        for t in range(last):
+            inverse[s, t] -= share * inverse[last, t]
 
 
 @njit(cache=True)
@@ -90,12 +95,12 @@ def _favour_(problem: Any, atom: int, heat: float, held: Any, size: int) -> Any:
 
 
 @njit(cache=True)
-def _leave_(state: Any, held: Any, size: int) -> int:
+def _leave_(problem: Any, state: Any, held: Any, size: int) -> int:
     """Take a random atom out of S; return how many are left."""
-    chosen, place, inverse, _ = held
+    chosen, place = held[0], held[1]
     at = int(uniform_(state) * size)
     gone = chosen[at]
-    _remove_(at, chosen, size, inverse)
+    _remove_(problem, at, held, size)
     place[chosen[at]] = at
     place[gone] = -1
     return size - 1
@@ -132,7 +137,7 @@ def _join_(problem: Any, state: Any, held: Any, size: int, weight: Any, total: f
 @njit(cache=True)
 def _relocate_(problem: Any, heat: float, state: Any, held: Any, size: int, out: Any) -> None:
     """Take a random atom out of S and put one in, drawn by the posterior given the rest of S."""
-    size = _leave_(state, held, size)
+    size = _leave_(problem, state, held, size)
     total = _weigh_(problem, heat, held, size, *out)
     _join_(problem, state, held, size, out[0], total)
 
@@ -169,7 +174,7 @@ def _sweep_(problem: Any, heat: float, state: Any, held: Any, size: int, out: An
     for atom in range(len(place)):
         if place[atom] >= 0:
             at = place[atom]
-            _remove_(at, chosen, size, inverse)
+            _remove_(problem, at, held, size)
             size -= 1
             place[chosen[at]] = at
             place[atom] = -1
@@ -188,7 +193,7 @@ def _exchange_(
 ) -> None:
     """Let k atoms leave S one after the other, each time putting one in; add what is known of the codes in between."""
     for _ in range(k):
-        size = _leave_(state, held, k)
+        size = _leave_(problem, state, held, k)
         total = _weigh_(problem, heat, held, size, *spare)
         if counts:
             _expect_(problem, held, size, (*spare, total), code, active)

@@ -11,11 +11,12 @@ from sparsesim._arrays import Codes, FloatArray, check_int, check_real, read_onl
 from sparsesim.kernels.gibbs import sample_supports
 from sparsesim.kernels.gibbs_values import sample_codes
 from sparsesim.kernels.pursuit import correlate
-from sparsesim.solvers.posterior import dense_parts, precision_of, shifted
+from sparsesim.solvers.posterior import dense_parts, precision_of, resolved, shifted
 from sparsesim.solvers.priors import BernoulliExponential, BernoulliGaussian, BernoulliHalfNormal, ExactlyK
 from sparsesim.solvers.pursuit import Block, Parts, checked, in_blocks
 
 LARGEST_WIDTH = 4096  # a matrix (p, p) a thread
+LEAST_NOISE = 1e-7  # of the largest variance: below, M^-1 of dependent atoms holds more rounding than numbers
 
 
 @final
@@ -39,7 +40,8 @@ class GibbsSampler:
     Parameters
     ----------
     prior : `BernoulliGaussian`, `ExactlyK`, `BernoulliHalfNormal` or `BernoulliExponential`.
-    noise_variance : of each coordinate of x, above 0.
+    noise_variance : of each coordinate of x, above 0; with Gaussian values less than 1e-7 of an atom's variance acts as
+        that: beside dependent atoms less is rounding.
     sweeps, warm : of each chain, counted and not.
     chains : independent ones; they disagree where one is stuck.
     hottest : first temperature, at least 1, where 1 is no annealing.
@@ -116,6 +118,7 @@ class GibbsSampler:
             law = (odds, size, isinstance(self.prior, BernoulliExponential))
             return sample_codes(block.x, block.alpha, gram, law, precision, plan)
         mean, k = float(self.prior.mean), self.prior.k if isinstance(self.prior, ExactlyK) else 0
-        rho = np.clip(self.noise_variance / spread, 1e-100, 1e100)
+        noise = resolved(self.noise_variance, spread, LEAST_NOISE)
+        rho, precision = np.clip(noise / spread, 1e-100, 1e100), precision_of(noise, block.scale)
         prior = (rho, odds - 0.5 * mean**2 / spread)
         return sample_supports(block.x, shifted(block, rho, mean), gram, prior, precision, (*plan, int(k)))

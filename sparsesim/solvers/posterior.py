@@ -15,7 +15,13 @@ from sparsesim.kernels.pursuit import correlate
 from sparsesim.solvers.priors import BernoulliGaussian, ExactlyK, log_mass
 from sparsesim.solvers.pursuit import Block, Parts, checked, in_blocks
 
+LEAST_NOISE = 1e-12  # of the largest variance of an atom: beside atoms that depend on others, less is rounding
 MOST_SUPPORTS = 2**18  # the tree of all subsets of 18 atoms takes 60 MB
+
+
+def resolved(noise_variance: float, spread: FloatArray, least: float = LEAST_NOISE) -> float:
+    """Return the noise variance, at least the fraction ``least`` of the largest of the variances ``spread (p,)``."""
+    return max(float(noise_variance), least * float(spread.max(initial=0.0)))
 
 
 def precision_of(noise_variance: float, scale: FloatArray) -> FloatArray:
@@ -78,7 +84,7 @@ class PosteriorMean:
     Parameters
     ----------
     prior : `BernoulliGaussian`, or `ExactlyK`.
-    noise_variance : of each coordinate of x, above 0.
+    noise_variance : of each coordinate of x, above 0; less than 1e-12 of an atom's variance acts as that.
     max_support : supports of at most this many atoms (the prior given that), at most p; None for all. There may be
         2^18 of them: p <= 18 without a bound, p <= 50 with 4.
     mode : "mean", or "support" for the mean on the likeliest support alone, which no estimate of the whole support
@@ -97,6 +103,10 @@ class PosteriorMean:
     least_activity: float = 0.0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.prior, BernoulliGaussian | ExactlyK):
+            raise TypeError(
+                f"prior must be a BernoulliGaussian or ExactlyK; got {self.prior!r}. GibbsSampler takes other ones."
+            )
         check_real("noise_variance", self.noise_variance, 0.0, open_low=True)
         check_real("least_activity", self.least_activity, 0.0, 1.0)
         if self.max_support is not None:
@@ -136,13 +146,14 @@ class PosteriorMean:
         x, atoms = checked(x, atoms)
         p, wide = len(atoms), atoms.astype(np.float64, copy=False)
         most, spread, mean = self._most(p), self.prior.spread(p), float(self.prior.mean)
-        rho = np.clip(self.noise_variance / spread, 1e-100, 1e100)
+        noise = resolved(self.noise_variance, spread)
+        rho = np.clip(noise / spread, 1e-100, 1e100)
         odds = self.prior.log_odds(p) if isinstance(self.prior, BernoulliGaussian) else np.zeros(p)
         tree = supports(correlate(wide, wide), rho, odds - 0.5 * mean**2 / spread, most)
         active, logs = np.empty((len(x), p)), np.empty((len(x), 3))
 
         def code(block: Block) -> Parts:
-            precision = precision_of(float(self.noise_variance), block.scale)
+            precision = precision_of(noise, block.scale)
             values, chance, log = posterior_means(
                 shifted(block, rho, mean), precision, tree, self._least, self.mode == "support"
             )
@@ -152,6 +163,6 @@ class PosteriorMean:
             return dense_parts(values, None if dense else (chance >= self.least_activity) & (chance > 0))
 
         codes = in_blocks(x, atoms, code)
-        base = log_mass(self.prior, p, most) - 0.5 * x.shape[1] * math.log(2.0 * math.pi * self.noise_variance)
+        base = log_mass(self.prior, p, most) - 0.5 * x.shape[1] * math.log(2.0 * math.pi * noise)
         likely = np.exp(logs[:, 1] - logs[:, 0])
         return PosteriorCodes(codes, read_only(active), read_only(likely), read_only(base + logs[:, 0] - logs[:, 2]))

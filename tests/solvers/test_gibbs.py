@@ -192,3 +192,29 @@ def test_what_cannot_be_is_refused_by_name():
         options = {"noise_variance": 0.1, name: value}
         with pytest.raises(ValueError, match=name):
             GibbsSampler(BernoulliGaussian(0.1), **options)
+
+
+@pytest.mark.parametrize("prior", [ExactlyK(4), BernoulliGaussian(0.6)])
+def test_copies_of_an_atom_and_little_noise_leave_the_posterior_as_it_is(prior):
+    rng = np.random.default_rng(2)
+    atoms = unit(rng.standard_normal((6, 3)))
+    atoms[1] = atoms[0]  # whose inverse holds 1 / noise, and four atoms of three dimensions depend on each other, too
+    x = rng.standard_normal((10, 3))
+    plan = {"sweeps": 400, "warm": 60, "chains": 4, "hottest": 1e6}
+    sampler = GibbsSampler(prior, 1e-7, **plan)
+    codes, active = sampler.sampled(x, atoms)
+    exact = PosteriorMean(prior, 1e-7).posterior(x, atoms)
+    # 1600 draws, some correlated: standard errors of at most about 0.02 of an activity and 0.03 of a code
+    np.testing.assert_allclose(active, exact.active, atol=0.07)
+    np.testing.assert_allclose(codes.toarray(), exact.codes.toarray(), atol=0.1)
+    for less in (1e-12, 1e-300):
+        other = dataclasses.replace(sampler, noise_variance=less)
+        assert np.array_equal(other.encode(x, atoms).toarray(), codes.toarray())
+
+
+def test_gaussian_slabs_alone_have_the_least_noise():
+    x, atoms = np.array([[2.0, 1e-4]]), np.eye(2)
+    # an exact sample of positive values: a mean of 1e-4 is sure to be active at a noise of 1e-12
+    codes, active = GibbsSampler(BernoulliHalfNormal(0.5), 1e-12, sweeps=5, warm=0).sampled(x, atoms)
+    np.testing.assert_allclose(codes.toarray(), x, rtol=1e-6)
+    assert active.min() > 0.999

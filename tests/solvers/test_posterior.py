@@ -15,7 +15,7 @@ from slow_encoders import unit
 from sparsesim.solvers.base import FittedDictionary, Status
 from sparsesim.solvers.convex import Lasso
 from sparsesim.solvers.posterior import PosteriorMean
-from sparsesim.solvers.priors import BernoulliGaussian, BernoulliHalfNormal, ExactlyK
+from sparsesim.solvers.priors import BernoulliExponential, BernoulliGaussian, BernoulliHalfNormal, ExactlyK
 from sparsesim.solvers.pursuit import OrthogonalMatchingPursuit
 from theory import bayes
 
@@ -203,3 +203,23 @@ def test_entries_that_are_unlikely_are_left_out_on_request():
 def test_what_cannot_be_is_refused_by_name(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_law_of_positive_values_is_not_taken_for_a_gaussian_one():
+    for prior in (BernoulliExponential(0.4), BernoulliHalfNormal(0.4), "gaussian"):
+        with pytest.raises(TypeError, match="prior must be a BernoulliGaussian or ExactlyK"):
+            PosteriorMean(prior, 0.1)
+
+
+def test_copies_of_an_atom_share_its_code_whatever_the_noise():
+    rng = np.random.default_rng(4)
+    atoms = unit(rng.standard_normal((5, 3)))
+    atoms[1] = atoms[0]
+    x = rng.standard_normal((8, 3))
+    for noise in (1e-9, 1e-12, 1e-30, 1e-300):  # the last ones act as 1e-12 of the variance
+        known = PosteriorMean(BernoulliGaussian(0.6), noise).posterior(x, atoms)
+        codes = known.codes.toarray()
+        # R of two copies is known to eps / sqrt(noise), 1e-4 at the least
+        np.testing.assert_allclose(codes[:, 0], codes[:, 1], atol=2e-3)
+        assert np.abs(x - codes @ atoms).max() < 1e-3
+        assert np.isfinite(known.log_evidence).all()

@@ -10,23 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sparsesim._arrays import check_int
-from sparsesim.study import (
-    Inline,
-    Policy,
-    Store,
-    StoreConflictError,
-    Study,
-    StudyFailedError,
-    grouped,
-    make_engine,
-    progress,
-    run,
-    study_keys,
-    table,
-    upkeep,
-)
+from sparsesim.study import Policy, Store, Study, StudyFailedError, grouped, progress, run, study_keys, table, upkeep
+from sparsesim.study.engine import Inline, make_engine
 from sparsesim.study.provenance import provenance
-from sparsesim.study.store import StoreSchemaError
+from sparsesim.study.store import StoreConflictError, StoreSchemaError
 from studies.tiers import Tier
 
 NAMES = (
@@ -113,8 +100,8 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status.
 
-    0; 1 if a cell failed, cells are missing from a table, or fsck leaves something wrong; 2 with one line on what cannot
-    be done; 130 if interrupted.
+    0; 1 if a cell failed, cells are missing from a table, or fsck leaves something wrong; 2 with one line on what can
+    not be done; 130 if interrupted.
     """
     options = _parser().parse_args(arguments)
     try:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
+import json
+from dataclasses import replace
 
-from sparsesim.study import Grouped, Policy, Store, Study, labels, run
+import numpy as np
+import pytest
+
+from sparsesim.study import Grouped, Policy, Store, Study, labels, run, study_keys
 from studies.__main__ import computed_with, main
 from tests.study import toy_cells as toy
 from tests.study.test_grouping import sweep
@@ -80,3 +84,45 @@ def test_groups_and_timeouts_are_flags(tmp_path, monkeypatch):
     assert any(isinstance(cell, Grouped) for cell in seen["cells"])
     assert main(["run", "toy", *place]) == 130
     assert seen["policy"] == Policy() and not any(isinstance(cell, Grouped) for cell in seen["cells"])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("run nothing", "no study 'nothing'; there are bakeoff"),
+        ("run bakeoff --engine fast", "engine must be"),
+        ("run bakeoff --engine local:0", "workers must lie in"),
+        ("run bakeoff --engine slurm:nowhere.toml", "nowhere.toml"),
+        ("run bakeoff --group 1", "--group must lie in"),
+        ("run bakeoff --timeout -1", "timeout must be"),
+        ("run bakeoff --timeout 5 --engine inline", "take local:1"),
+        ("fsck bakeoff", "no store in"),
+        ("retry bakeoff", "no store in"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_status_2(tmp_path, capsys, words, said):
+    store = tmp_path / "store"
+    assert main([*words.split(), "--store", str(store)]) == 2
+    err = capsys.readouterr().err
+    assert said in err and err.count("\n") == 1 and not store.exists()
+
+
+def test_a_store_that_contradicts_itself_is_one_line_and_status_2(tmp_path, monkeypatch, capsys):
+    study = toy.draws(2)
+    toys(monkeypatch, study)
+    for value in (1.0, 2.0):
+        with Store(tmp_path) as store:
+            store.append(next(iter(study_keys(study).values())), {"status": "done", "total": value, "largest": value})
+    for command in ("run", "table", "status"):
+        assert main([command, "toy", "--store", str(tmp_path), "--engine", "inline"]) == 2
+        err = capsys.readouterr().err
+        assert "two different rows" in err and "fsck --repair" in err and err.count("\n") == 1
+
+
+def test_the_provenance_of_a_table_says_that_rows_were_trained_together(tmp_path, monkeypatch):
+    study = sweep()
+    toys(monkeypatch, replace(study, cells=dict(list(study.cells.items())[:9])))  # of one seed
+    place = ["--store", str(tmp_path / "s"), "--tables", str(tmp_path), "--engine", "inline"]
+    for flags, said in ((["--group", "8"], "0, 2, 6"), ([], None)):  # the floors are trained by themselves
+        assert main(["run", "toy", *place, *flags]) == 0
+        assert json.loads((tmp_path / "toy.provenance.json").read_text()).get("grouped") == said

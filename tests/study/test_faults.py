@@ -262,7 +262,8 @@ def test_a_driver_killed_ten_times_ends_with_the_rows_of_one_that_was_not(tmp_pa
 @pytest.mark.skipif(os.name != "posix", reason="process groups are POSIX")
 def test_ctrl_c_in_a_terminal_ends_all_processes_and_only_the_driver_speaks(tmp_path, log):
     code = (
-        "import sys; from sparsesim.study import run; from tests.study import toy_cells as toy\n"
+        "import signal, sys; from sparsesim.study import run; from tests.study import toy_cells as toy\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored where tests run in the background
         "try: run(toy.naps(60, 0.3), sys.argv[1], engine='local:2')\n"
         "except KeyboardInterrupt: print('interrupted'); sys.exit(130)"
     )

@@ -34,6 +34,7 @@ NAMES = (
     "ivae",
     "hedging",
     "dark_matter",
+    "wrong_l0",
 )
 HERE = Path(__file__).resolve().parent
 TABLES = HERE.parent / "studies" / "tables"

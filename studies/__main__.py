@@ -35,6 +35,7 @@ NAMES = (
     "ivae",
     "hedging",
     "dark_matter",
+    "wrong_l0",
 )
 TABLES = Path(__file__).parent / "tables"
 

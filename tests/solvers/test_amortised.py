@@ -27,7 +27,7 @@ def world(seed, n=1500, d=8, p=16, k=3):
     return atoms, codes, codes @ atoms
 
 
-@pytest.mark.parametrize("hidden", [16, 18, 40])
+@pytest.mark.parametrize("hidden", [16, 17, 18, 41])
 def test_a_wide_enough_hidden_layer_starts_as_a_linear_map(hidden):
     atoms, _, x = world(0)
     first, second = linear_start(atoms, hidden, np.random.default_rng(1))
@@ -35,12 +35,13 @@ def test_a_wide_enough_hidden_layer_starts_as_a_linear_map(hidden):
     np.testing.assert_allclose(np.maximum(x @ first.T, 0) @ second.T, x @ atoms.T, atol=1e-10)
 
 
-def test_a_unit_without_a_partner_leaves_one_difference_of_relus_a_relu():
+@pytest.mark.parametrize("hidden", [6, 7])
+def test_few_units_start_as_the_linear_map_of_the_directions_they_span(hidden):
     atoms, _, x = world(0)
-    first, second = linear_start(atoms, 17, np.random.default_rng(1))
-    assert first.shape == (17, 8) and second.shape == (16, 17)
-    missing = np.maximum(-x @ first[8], 0)[:, None] * second[:, 8]  # the negative half of the ninth direction
-    np.testing.assert_allclose(np.maximum(x @ first.T, 0) @ second.T - missing, x @ atoms.T, atol=1e-10)
+    first, second = linear_start(atoms, hidden, np.random.default_rng(1))
+    assert first.shape == (hidden, 8) and second.shape == (16, hidden)
+    onto = np.linalg.pinv(first[:3]) @ first[:3]  # three pairs; the seventh unit has no partner
+    np.testing.assert_allclose(np.maximum(x @ first.T, 0) @ second.T, x @ onto @ atoms.T, atol=1e-10)
 
 
 def test_the_untrained_perceptron_is_the_untrained_linear_autoencoder():
@@ -130,3 +131,11 @@ def test_arguments_are_checked():
         PerceptronSAE(8, 0)
     with pytest.raises(ValueError, match="penalty"):
         PerceptronSAE(8, 4, penalty=-1.0)
+
+
+def test_codes_to_learn_from_must_be_finite_and_sparse():
+    atoms, codes, x = world(3, n=20)
+    with pytest.raises(ValueError, match="codes must be finite"):
+        Amortiser(training=BRIEF).train_on(x, Codes(np.full(codes.shape, np.nan)), atoms, rng=np.random.default_rng(0))
+    with pytest.raises(TypeError, match="codes must be Codes"):
+        Amortiser(training=BRIEF).train_on(x, codes, atoms, rng=np.random.default_rng(0))

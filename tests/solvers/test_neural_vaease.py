@@ -128,3 +128,12 @@ def test_an_ensemble_of_three_is_three_separate_fits():
 def test_configurations_that_make_no_sense_are_refused(build):
     with pytest.raises(ValueError, match="must"):
         build()
+
+
+def test_active_dimensions_do_not_depend_on_where_the_variances_lie():
+    # Dyadic numbers, so that the shifts are exact: near one as where all latents are silent.
+    spread = np.sort(rng(5).integers(0, 2**12, (200, 6)), axis=1) * 2.0**-12
+    expected = active_dimensions(spread)
+    assert len(np.unique(expected)) > 3
+    assert np.array_equal(active_dimensions(1.0 - spread.max() * 2.0**-20 + spread * 2.0**-20), expected)
+    assert np.array_equal(active_dimensions(np.zeros((3, 0))), np.zeros(3))

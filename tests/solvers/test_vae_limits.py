@@ -11,15 +11,19 @@ from vae_worlds import gaussian_samples, inside, noise
 
 from sparsesim._source import Rows
 from sparsesim.solvers.base import Status
+from sparsesim.solvers.neural.ard import relevance
+from sparsesim.solvers.neural.conditional_vae import ConditionalVAE
 from sparsesim.solvers.neural.inverse_lipschitz import InverseLipschitz, raised
 from sparsesim.solvers.neural.iwae import ImportanceWeightedVAE, log_mean_weight
 from sparsesim.solvers.neural.mmd import squared_mmd
 from sparsesim.solvers.neural.rae import RegularisedAutoencoder
 from sparsesim.solvers.neural.solver import fit_together
+from sparsesim.solvers.neural.sparse_vae import SparseVAE
 from sparsesim.solvers.neural.train import Training
 from sparsesim.solvers.neural.two_level import TwoLevelVAE
 from sparsesim.solvers.neural.unscented import UnscentedAutoencoder
 from sparsesim.solvers.neural.vae import GaussianVAE
+from sparsesim.solvers.neural.vaease import posterior_variances
 
 BRIEF = Training(steps=120, batch_size=8)
 WILD = dataclasses.replace(BRIEF, learning_rate=1e30)  # float32 overflows within two steps
@@ -107,3 +111,14 @@ def test_mmd_far_from_the_origin_is_that_of_double_precision():
     assert squared_mmd(a, a[:20] + 0.5).item() == pytest.approx(
         squared_mmd(a.double(), a[:20].double() + 0.5).item(), rel=1e-4
     )
+
+
+def test_what_reads_side_information_or_decodes_otherwise_is_refused_by_name():
+    x, given = gaussian_samples([2.0, 1.0], n=20), np.ones((20, 1))
+    beside = ConditionalVAE(2, given=1, training=BRIEF).fit_with_side(x, given, rng=np.random.default_rng(0))
+    for read in (posterior_variances, relevance):
+        with pytest.raises(TypeError, match="reads nothing beside"):
+            read(beside.with_side(given), x)
+    masked = SparseVAE(2, hidden=4, decoder_hidden=4, training=BRIEF).fit(x, rng=np.random.default_rng(0))
+    with pytest.raises(TypeError, match="SparseVAEModule has another"):
+        relevance(masked, x)

@@ -7,6 +7,7 @@ from typing import final
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from torch import Tensor
 
 from sparsesim._arrays import Codes, FloatArray, Rng, check_int, check_real, check_samples, read_only
@@ -114,6 +115,10 @@ class Amortiser:
         ValueError, TypeError
             As `train`, or if the codes are not of these samples in these atoms.
         """
+        if not issparse(codes):
+            raise TypeError(f"codes must be Codes, a sparse matrix; got {type(codes).__name__}. Pass Codes(codes).")
+        if not np.isfinite(codes.data).all():
+            raise ValueError("codes must be finite; they hold NaN or infinity. Remove such samples.")
         if codes.shape != (len(x), len(atoms)):
             raise ValueError(f"codes must have shape (n, p)={(len(x), len(atoms))}; got {codes.shape}.")
         return self._trained(x, codes.toarray().astype(np.float64), atoms, rng)

@@ -94,6 +94,8 @@ def relevance(fitted: FittedDictionary, x: FloatArray) -> FloatArray:
     module, inside, _ = opened(fitted, x, "ARDVAE, GaussianVAE or a kin model of diagonal posteriors")
     if module.gated:
         raise TypeError("fitted must be a fit whose decoder hears all of a latent; that of VAEase hears (1 - s) z.")
+    if type(module).decode is not VariationalModule.decode:
+        raise TypeError(f"fitted must be a fit whose decoder is that of ARDVAE; {type(module).__name__} has another.")
     if not len(inside):
         raise ValueError("x must have at least one row; got none.")
     slope, power = torch.zeros(fitted.width, fitted.dim).double(), torch.zeros(fitted.width).double()

@@ -24,10 +24,13 @@ def linear_start(atoms: FloatArray, hidden: int, rng: Rng) -> tuple[FloatArray, 
 
     V is [G, -G] with G random, and ReLU(g) - ReLU(-g) = g: the network starts as the tied linear encoder does, where
     random layers would start with latents that never speak. With fewer units it is x A' of the directions that G spans.
+    Of an odd number of units the last is without a partner, and silent at first.
     """
     dim, half = atoms.shape[1], (hidden + 1) // 2
     g = rng.standard_normal((half, dim)) / math.sqrt(dim)
-    back = atoms @ np.linalg.pinv(g)
+    pairs = max(hidden // 2, 1)
+    back = np.zeros((len(atoms), half))
+    back[:, :pairs] = atoms @ np.linalg.pinv(g[:pairs])
     return np.vstack([g, -g])[:hidden], np.hstack([back, -back])[:, :hidden]
 
 

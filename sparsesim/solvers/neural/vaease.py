@@ -67,11 +67,12 @@ def active_dimensions(variances: FloatArray) -> IntArray:
     """
     ordered = np.sort(check_matrix(variances, "variances").astype(np.float64), axis=1)
     n, p = ordered.shape
+    if p < 2:
+        return np.full(n, p, np.int64)
+    ordered -= ordered[:, :1]  # the least, so that numbers all near one are told apart
     size = np.arange(1, p)
     low = np.cumsum(ordered, axis=1)
     between = np.square(low[:, :-1]) / size + np.square(low[:, -1:] - low[:, :-1]) / (p - size)
-    if p == 1:
-        return np.ones(n, np.int64)
     cut: IntArray = between.argmax(axis=1) + 1
-    equal: IntArray = np.where(ordered[:, 0] == ordered[:, -1], p, cut)
+    equal: IntArray = np.where(ordered[:, -1] == 0, p, cut)
     return equal

@@ -166,7 +166,7 @@ def opened(
     Raises
     ------
     TypeError
-        If the fit is of another kind, or its encoder was replaced.
+        If the fit is of another kind or reads side information, or its encoder was replaced.
     """
     encoder = fitted.encoder
     module = encoder.module if isinstance(encoder, NeuralEncoder) else None
@@ -175,6 +175,10 @@ def opened(
     known = isinstance(module, VariationalModule) and (module.spread == module.width or not diagonal)
     if not known or not isinstance(encoder, NeuralEncoder) or not isinstance(module, VariationalModule):
         raise TypeError(f"fitted must be a fit of {solvers} with its own encoder; got the encoder {encoder!r:.200}.")
+    if module.side:
+        raise TypeError(
+            f"fitted must be a fit of {solvers} that reads nothing beside the samples; got {encoder!r:.200}."
+        )
     samples = check_matrix(x, dim=fitted.dim).astype(np.float64)
     inside = (samples - fitted.bias) / encoder.scale + encoder.offset
     return module, torch.from_numpy(inside.astype(np.float32)), encoder.scale

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import final
 
@@ -29,7 +30,8 @@ class Policy:
 
     def __post_init__(self) -> None:
         if self.timeout is not None:
-            check_real("timeout", self.timeout, 0.0, open_low=True)
+            # Beyond that no clock of the system can wait.
+            check_real("timeout", self.timeout, 0.0, threading.TIMEOUT_MAX, open_low=True)
         check_int("deaths", self.deaths, 1)
         if self.chunk_size is not None:
             check_int("chunk_size", self.chunk_size, 1)

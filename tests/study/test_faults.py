@@ -181,7 +181,14 @@ def test_a_cell_that_hangs_in_c_is_killed_at_its_timeout_and_says_where_it_hung(
 def test_a_timeout_needs_a_worker_to_kill(tmp_path):
     with pytest.raises(ValueError, match="engine='local:1'"):
         run(toy.draws(1), tmp_path, engine="inline", policy=Policy(timeout=1.0))
-    for wrong in ({"timeout": 0.0}, {"deaths": 0}, {"chunk_size": 0}):
+    for wrong in (
+        {"timeout": 0.0},
+        {"timeout": 1e-7},
+        {"timeout": 1e12},
+        {"timeout": float("nan")},
+        {"deaths": 0},
+        {"chunk_size": 0},
+    ):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             Policy(**wrong)
 

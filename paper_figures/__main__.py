@@ -35,6 +35,7 @@ NAMES = (
     "hedging",
     "dark_matter",
     "wrong_l0",
+    "moran",
 )
 HERE = Path(__file__).resolve().parent
 TABLES = HERE.parent / "studies" / "tables"

@@ -36,6 +36,7 @@ NAMES = (
     "hedging",
     "dark_matter",
     "wrong_l0",
+    "moran",
 )
 TABLES = Path(__file__).parent / "tables"
 

@@ -14,6 +14,7 @@ from sparsesim.solvers.posterior import dense_parts
 from sparsesim.solvers.pursuit import Block, Parts, checked, in_blocks
 from sparsesim.solvers.start import checked_start, part
 
+LEAST_NOISE = 1e-12  # of a row's largest square: under less, dependent atoms leave C singular to rounding
 FIRST_NOISE = 0.01  # of the mean square of a sample: where learning of the noise starts
 
 
@@ -25,9 +26,10 @@ class LearnedCodes:
     Attributes
     ----------
     codes : (n, p)
-    noise_variance : (n,) given or learned.
+    noise_variance : (n,) given, as far as it is resolved, or learned.
     cost : (n,)
-        -ln p(x) in nats at the variances reached; NaN where the method does not compute it.
+        -ln p(x) in nats at the variances reached; NaN where the method does not compute it, 0 for a row of zeros whose
+        noise is learned, where it has no minimum.
     converged : (n,) booleans, False where ``max_iter`` was spent first.
     iterations : (n,)
     """
@@ -39,14 +41,14 @@ class LearnedCodes:
     iterations: IntArray
 
 
-def first_noise(noise_variance: float | None, block: Block) -> FloatArray:
-    """Return the noise variance ``(b,)`` that a block's rows start with, in their units."""
+def first_noise(noise_variance: float | None, block: Block, least: float = 1e-200) -> FloatArray:
+    """Return the noise variance ``(b,)`` that a block's rows start with, in their units, ``least`` if less is given."""
     if noise_variance is None:
         energy = np.square(block.x).sum(axis=1)
         return np.asarray(np.where(energy > 0, FIRST_NOISE * energy / block.x.shape[1], 1.0))
     with np.errstate(over="ignore", under="ignore"):
         level = np.sqrt(noise_variance) / block.scale[:, 0]
-        return np.asarray(np.clip(level * level, 1e-200, 1e200))
+        return np.asarray(np.clip(level * level, least, 1e200))
 
 
 def _learned(
@@ -62,9 +64,13 @@ def _learned(
     begin = None if start is None else checked_start(start, x, atoms)
 
     def code(block: Block) -> Parts:
-        noise = first_noise(noise_variance, block)
+        noise = first_noise(noise_variance, block, LEAST_NOISE)
         given, law = part(begin, block), (form, height, noise_variance is None, floor)
         codes, own = learn_variances(block.x, block.alpha, block.dictionary, noise, given, law, stop)
+        if noise_variance is not None:  # of a row of zeros nothing is learned
+            silent = ~block.x.any(axis=1)
+            own[silent, 0] = 0.5 * x.shape[1] * np.log(2.0 * np.pi * noise[silent])
+            own[silent, 1] = noise[silent]
         scale = block.scale[:, 0]
         own[:, 0] += x.shape[1] * np.log(scale)
         with np.errstate(over="ignore", under="ignore"):
@@ -103,7 +109,8 @@ class SparseBayesianLearning:
     Parameters
     ----------
     noise_variance : s, of each coordinate of x, above 0; None to learn it from each sample, from 1% of its mean square
-        on. From one sample it is poorly determined: a given one serves better.
+        on. From one sample it is poorly determined: a given one serves better. Less than 1e-12 of a row's largest
+        square acts as that (1e-12 for a row of zeros).
     prune : fraction of the largest variance, in [0, 1]; 0 keeps every atom in use.
     tolerance : a row ends when no variance changes by more than this fraction of the largest.
     max_iter : steps at most.

@@ -236,3 +236,23 @@ def test_atoms_may_be_swapped_copied_and_dead_and_rows_zero():
 def test_what_cannot_be_is_refused_by_name(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_dependent_atoms_without_noise_are_fitted_to_what_is_resolved():
+    rng = np.random.default_rng(0)
+    atoms = rng.standard_normal((14, 8))
+    atoms /= np.linalg.norm(atoms, axis=1, keepdims=True)
+    atoms[3], atoms[6] = atoms[1], 0.0
+    x = ((rng.random((30, 14)) < 0.15) * rng.standard_normal((30, 14))) @ atoms
+    encoders = [SparseBayesianLearning(1e-30, max_iter=200), KroneckerSparseBayes(2, 7, 1e-300, max_iter=50)]
+    for encoder in encoders:
+        found = encoder.learned(x, atoms)
+        assert np.isfinite(found.cost).all()
+        np.testing.assert_allclose(found.noise_variance, 1e-12 * np.square(np.abs(x).max(1) + (x == 0).all(1)))
+        assert np.isfinite(found.codes.toarray()).all()
+        silent = ~x.any(axis=1)
+        np.testing.assert_allclose(found.cost[silent], 4 * np.log(2 * np.pi * 1e-12))  # d / 2 = 4
+    left = x - encoders[0].encode(x, atoms) @ atoms
+    assert np.abs(left).max() < 1e-9  # noise of 1e-12, and 41 steps of variances that fall like one over the steps
+    learned = SparseBayesianLearning(None, max_iter=3000, tolerance=0.0).learned(x, atoms)
+    assert np.isfinite(learned.codes.toarray()).all() and np.isfinite(learned.cost).all()

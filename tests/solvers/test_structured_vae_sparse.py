@@ -189,3 +189,24 @@ def test_wrong_fields_and_other_fits_are_refused():
     fitted = GaussianVAE(2, training=BRIEF).fit(rng().standard_normal((50, 4)), rng=rng())
     with pytest.raises(TypeError, match="fitted must be a fit of SparseVAE"):
         mask_support(fitted)
+
+
+@pytest.mark.parametrize("layers", [None, 6, (6, 5)])
+def test_the_jacobian_goes_through_the_masks(layers):
+    module = (
+        SparseVAE(3, hidden=8, decoder_hidden=layers, activation="tanh").module(4, np.random.default_rng(0)).double()
+    )
+    codes = torch.randn((2, 3), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    with torch.no_grad():
+        found = module.jacobian(codes)
+    for row, jacobian in zip(codes, found, strict=True):
+        expected = torch.autograd.functional.jacobian(lambda z: module.decode(z[None])[0], row)
+        torch.testing.assert_close(jacobian, expected.mT, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(module.steepness(codes), found.square().sum((-2, -1)).mean())
+
+
+def test_one_sample_alone_starts_with_finite_noise():
+    module = SparseVAE(2).module(3, np.random.default_rng(0))
+    with torch.no_grad():
+        module.prime(torch.ones((1, 3)), np.random.default_rng(1))
+    assert torch.isfinite(module.log_noise).all() and torch.isfinite(module.noise_scale)

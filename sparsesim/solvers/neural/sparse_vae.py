@@ -57,7 +57,7 @@ class SparseVAEModule(VariationalModule):
         """Start the noise at the variance of each coordinate of ``sample``, and scale its prior by the quietest."""
         if not self.learned:
             return
-        spread = sample.std(-2).clamp_min(1e-3)
+        spread = (sample.std(-2) if len(sample) > 1 else torch.zeros_like(sample[0])).clamp_min(1e-3)
         self.log_noise.copy_(2 * spread.log())
         quiet = float(np.quantile(spread.numpy(), 0.05)) ** 2
         self.noise_scale.fill_(quiet * float(chi2.ppf(QUIET, FREEDOM)) / FREEDOM)
@@ -66,6 +66,13 @@ class SparseVAEModule(VariationalModule):
         masked = codes.unsqueeze(-2) * self.masks.unsqueeze(-3)  # (..., B, d, p)
         lifted: Tensor = self.lift(masked.flatten(-3, -2)).unflatten(-2, masked.shape[-3:-1])
         return (lifted * self.decoder.mT.unsqueeze(-3)).sum(-1) + self.bias.unsqueeze(-2)
+
+    def jacobian(self, codes: Tensor) -> Tensor:
+        """Return the derivative of `decode` at each row of codes, ``(..., B, p, d)``, masks included."""
+        masked = codes.unsqueeze(-2) * self.masks.unsqueeze(-3)
+        inner = self.lift.jacobian(masked.flatten(-3, -2)).unflatten(-3, masked.shape[-3:-1])  # (..., B, d, p, h)
+        outer = (inner * self.decoder.mT.unsqueeze(-2).unsqueeze(-4)).sum(-1)
+        return (outer * self.masks.unsqueeze(-3)).mT
 
     def atoms(self) -> Tensor:
         return self.masks.mT

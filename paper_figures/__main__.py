@@ -36,6 +36,7 @@ NAMES = (
     "dark_matter",
     "wrong_l0",
     "moran",
+    "absorption",
 )
 HERE = Path(__file__).resolve().parent
 TABLES = HERE.parent / "studies" / "tables"

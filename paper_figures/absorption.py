@@ -109,7 +109,7 @@ def _matrix(axes: Axes, table: Table) -> None:
     axes.plot([0.0, high], [0.0, high], color=FLOOR, lw=0.8)
     axes.set_xlabel("tilt, first order in l")
     axes.set_ylabel("tilt found")
-    axes.legend(frameon=False, loc="upper left")
+    axes.legend(frameon=False, loc="lower right")
 
 
 def _toy(**more: Value) -> dict[str, Value]:

@@ -37,6 +37,7 @@ NAMES = (
     "dark_matter",
     "wrong_l0",
     "moran",
+    "absorption",
 )
 TABLES = Path(__file__).parent / "tables"
 

@@ -37,6 +37,7 @@ NAMES = (
     "wrong_l0",
     "moran",
     "absorption",
+    "toy_model",
 )
 HERE = Path(__file__).resolve().parent
 TABLES = HERE.parent / "studies" / "tables"

@@ -38,6 +38,7 @@ NAMES = (
     "wrong_l0",
     "moran",
     "absorption",
+    "toy_model",
 )
 TABLES = Path(__file__).parent / "tables"
 

@@ -70,9 +70,10 @@ class SparseVAEModule(VariationalModule):
     def jacobian(self, codes: Tensor) -> Tensor:
         """Return the derivative of `decode` at each row of codes, ``(..., B, p, d)``, masks included."""
         masked = codes.unsqueeze(-2) * self.masks.unsqueeze(-3)
-        inner = self.lift.jacobian(masked.flatten(-3, -2)).unflatten(-3, masked.shape[-3:-1])  # (..., B, d, p, h)
+        inner = self.lift.jacobian(masked.flatten(-3, -2)).reshape(*masked.shape, -1)  # (..., B, d, p, h)
         outer = (inner * self.decoder.mT.unsqueeze(-2).unsqueeze(-4)).sum(-1)
-        return (outer * self.masks.unsqueeze(-3)).mT
+        found: Tensor = (outer * self.masks.unsqueeze(-3)).mT
+        return found
 
     def atoms(self) -> Tensor:
         return self.masks.mT

@@ -23,7 +23,7 @@ WORDS = {
     "square antiprism": "square antiprisms",
 }
 STARTS = (
-    "each model is the better of two starts; of 450 models 44 stay above 1.01, the worst of them at the lowest density, and "
+    "each model is the better of two starts; of 450 models 44 stay above 1.01, the worst at the lowest density, and "
     "with 16 starts all 44 are within 0.3% of the optimum (tested apart)"
 )
 

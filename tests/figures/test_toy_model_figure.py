@@ -10,7 +10,7 @@ import pytest
 
 from paper_figures import toy_model as figure
 from paper_figures.__main__ import TABLES
-from paper_figures.toy_claims import WORDS, claims, gram, line, threshold
+from paper_figures.toy_claims import WORDS, claims, gram, line, plane, threshold
 from sparsesim.report.claims import Verdict
 from sparsesim.solvers.neural.relu_output import ReLUOutput
 from sparsesim.solvers.neural.train import Training
@@ -142,5 +142,7 @@ def test_the_committed_table_is_the_whole_laptop_tier_and_reaches_the_optimum():
     }
     assert {type(cell) for cell in cells.values()} == {ToyCell, OptimumCell}
     assert json.loads((TABLES / "toy_model.provenance.json").read_text(encoding="utf-8"))["tier"] == "laptop"
-    found = [one.verdict for one in claims(table) if one.sentence.startswith("Training")]
-    assert found == [Verdict.REPRODUCED] * 2
+    share = plane(table, "loss") / plane(table, "optimal_loss", "optimum")
+    assert share.min() > 1.0 - 1e-6  # none is below what is proven best
+    assert share.min(axis=2).max() < 1.01  # and each is reached from some start of some seed
+    assert ((share > 1.01).mean(axis=(0, 1)) < 0.2).all()  # few of the models, better of two starts, miss it

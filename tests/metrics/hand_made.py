@@ -180,6 +180,7 @@ def all_metrics() -> dict[str, Callable[[Evaluation], float]]:
 METRICS = all_metrics()
 
 # Scores of what a world or a solution may lack, which are NaN then.
+NEED_SAMPLES = {"linear_error_share", "linear_error_norm_share"}  # more than the rank of x and one
 NEED_HIERARCHY = {"parent_recall_child_on", "parent_recall_child_off", "absorption_gap", "absorption_score",
                   "absorption_rate", "parent_hedging", "flat_error", "hierarchical_error"}  # fmt: skip
 NEED_LIFE = {"composition", "fake_feature_ratio", "connectivity", "negative_interference", "dci_disentanglement",

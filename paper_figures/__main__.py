@@ -14,31 +14,8 @@ from sparsesim.report.claims import Claim
 from sparsesim.report.figure import save_figure, style, svg
 from sparsesim.report.page import Card, write
 from sparsesim.study.table import Table
+from studies.names import NAMES
 
-NAMES = (
-    "bakeoff",
-    "worlds",
-    "mp_tree",
-    "masked",
-    "duels",
-    "variants",
-    "transitions",
-    "jepa",
-    "vaease_dims",
-    "collapse",
-    "bars",
-    "ard",
-    "amortisation",
-    "mmcs_map",
-    "chance_floors",
-    "ivae",
-    "hedging",
-    "dark_matter",
-    "wrong_l0",
-    "moran",
-    "absorption",
-    "toy_model",
-)
 HERE = Path(__file__).resolve().parent
 TABLES = HERE.parent / "studies" / "tables"
 GALLERY = HERE / "gallery"

@@ -14,32 +14,9 @@ from sparsesim.study import Policy, Store, Study, StudyFailedError, grouped, pro
 from sparsesim.study.engine import Inline, make_engine
 from sparsesim.study.provenance import provenance
 from sparsesim.study.store import StoreConflictError, StoreSchemaError
+from studies.names import NAMES
 from studies.tiers import Tier
 
-NAMES = (
-    "bakeoff",
-    "worlds",
-    "mp_tree",
-    "masked",
-    "duels",
-    "variants",
-    "transitions",
-    "jepa",
-    "vaease_dims",
-    "collapse",
-    "bars",
-    "ard",
-    "amortisation",
-    "mmcs_map",
-    "chance_floors",
-    "ivae",
-    "hedging",
-    "dark_matter",
-    "wrong_l0",
-    "moran",
-    "absorption",
-    "toy_model",
-)
 TABLES = Path(__file__).parent / "tables"
 
 

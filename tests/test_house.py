@@ -37,6 +37,7 @@ MAY_IMPORT = {
         "sparsesim.report",
         "sparsesim.study.interval",
         "sparsesim.study.table",
+        "studies.names",
         "theory",
         "paper_figures",
     },

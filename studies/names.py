@@ -1,0 +1,26 @@
+"""The studies that have a committed table and a figure, in the order of the gallery."""
+
+NAMES = (
+    "bakeoff",
+    "worlds",
+    "mp_tree",
+    "masked",
+    "duels",
+    "variants",
+    "transitions",
+    "jepa",
+    "vaease_dims",
+    "collapse",
+    "bars",
+    "ard",
+    "amortisation",
+    "mmcs_map",
+    "chance_floors",
+    "ivae",
+    "hedging",
+    "dark_matter",
+    "wrong_l0",
+    "moran",
+    "absorption",
+    "toy_model",
+)

@@ -49,6 +49,23 @@ class ReadsSide(Protocol):
         ...
 
 
+SAME_ATOMS = 1e-5  # float32 rounding of unit rows
+
+
+def check_own_atoms(atoms: FloatArray, own: FloatArray, encoder: str, remedy: str) -> None:
+    """Check that ``atoms`` are the ``own`` ones of a trained encoder, which has no codes in others.
+
+    Raises
+    ------
+    ValueError
+        If they are not; the message names the ``encoder`` and says the ``remedy``.
+    """
+    if atoms.shape != own.shape or np.abs(atoms - own).max(initial=0.0) > SAME_ATOMS:
+        raise ValueError(
+            f"{encoder} encodes in the atoms it was trained for, {own.shape}; got others, {atoms.shape}. {remedy}"
+        )
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class FittedDictionary:

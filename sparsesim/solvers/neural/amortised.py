@@ -14,14 +14,12 @@ from sparsesim._arrays import Codes, FloatArray, Rng, check_int, check_real, che
 from sparsesim._identity import fork
 from sparsesim._source import Rows
 from sparsesim.kernels.pursuit import correlate
-from sparsesim.solvers.base import Status
+from sparsesim.solvers.base import Status, check_own_atoms
 from sparsesim.solvers.neural.mlp_sae import linear_start
 from sparsesim.solvers.neural.module import SparseModule, Step
 from sparsesim.solvers.neural.pieces import affine, drawn
 from sparsesim.solvers.neural.train import Training, train
 from sparsesim.solvers.pursuit import checked
-
-SAME_ATOMS = 1e-5  # as for the other neural encoders
 
 
 @final
@@ -51,11 +49,8 @@ class AmortisedEncoder:
             If ``atoms`` are not those the network was trained for.
         """
         x, atoms = checked(x, atoms)
-        if atoms.shape != self.atoms.shape or np.abs(atoms - self.atoms).max(initial=0.0) > SAME_ATOMS:
-            raise ValueError(
-                f"an amortised encoder encodes in the atoms it was trained for, {self.atoms.shape}; got others, "
-                f"{atoms.shape}. Train one for these, e.g. by Amortiser(penalty=0.1).train(x, atoms, rng=rng)."
-            )
+        remedy = "Train one for these, e.g. by Amortiser(penalty=0.1).train(x, atoms, rng=rng)."
+        check_own_atoms(atoms, self.atoms, "an amortised encoder", remedy)
         values = x.astype(np.float64, copy=False)
         for matrix, offset in self.layers:
             values = np.maximum(correlate(values, matrix) + offset, 0.0)

@@ -11,13 +11,11 @@ from torch import Tensor, nn
 
 from sparsesim._arrays import Codes, FloatArray, Rng, check_int, check_matrix, check_real, check_samples, read_only
 from sparsesim._source import Rows
-from sparsesim.solvers.base import Status
+from sparsesim.solvers.base import Status, check_own_atoms
 from sparsesim.solvers.neural.module import Optimiser, SparseModule, Step
 from sparsesim.solvers.neural.train import Training, train
 from sparsesim.solvers.proximal_gradient import largest_eigenvalue
 from sparsesim.solvers.pursuit import checked
-
-SAME_ATOMS = 1e-5  # as for the other neural encoders
 
 
 def analytic_weights(atoms: FloatArray) -> FloatArray:
@@ -79,11 +77,8 @@ class UnfoldedEncoder:
             If ``atoms`` are not those the layers were trained for.
         """
         x, atoms = checked(x, atoms)
-        if atoms.shape != self.atoms.shape or np.abs(atoms - self.atoms).max(initial=0.0) > SAME_ATOMS:
-            raise ValueError(
-                f"an unfolded encoder encodes in the atoms it was trained for, {self.atoms.shape}; got others, "
-                f"{atoms.shape}. Train one for these, e.g. by LearnedISTA(16, 0.1).train(x, atoms, rng=rng)."
-            )
+        remedy = "Train one for these, e.g. by LearnedISTA(16, 0.1).train(x, atoms, rng=rng)."
+        check_own_atoms(atoms, self.atoms, "an unfolded encoder", remedy)
         samples = x.astype(np.float64, copy=False)
         z = np.zeros((len(x), len(atoms)))
         for layer, (step, threshold) in enumerate(zip(self.steps, self.thresholds, strict=True)):

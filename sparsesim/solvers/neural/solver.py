@@ -15,14 +15,13 @@ from sparsesim._arrays import Codes, FloatArray, IntArray, Rng, check_int, check
 from sparsesim._identity import fork
 from sparsesim._source import Rows, SideRows, Source
 from sparsesim.kernels.training import kernel_threads
-from sparsesim.solvers.base import FittedDictionary
+from sparsesim.solvers.base import FittedDictionary, check_own_atoms
 from sparsesim.solvers.neural.module import SparseModule, member, stack
 from sparsesim.solvers.neural.train import Outcome, Training, train
 
 PROBE = 4096  # samples of a stream from which its mean and scale are estimated
 SMALL = 2**22  # products in a layer (B p d), about 0.1 ms on one core: measured, a second thread gains nothing below
 BLOCK_VALUES = 2**18  # codes computed at a time in inference
-SAME_ATOMS = 1e-5  # float32 rounding of unit rows
 
 
 class NeuralSolver(ABC):
@@ -268,11 +267,8 @@ class NeuralEncoder:
         ValueError
             If ``atoms`` are not those the network was trained with: an amortised encoder has no codes for others.
         """
-        if atoms.shape != self.atoms.shape or np.abs(atoms - self.atoms).max() > SAME_ATOMS:
-            raise ValueError(
-                f"a neural encoder encodes in the atoms it was trained with, {self.atoms.shape}; got others, "
-                f"{atoms.shape}. Replace the encoder together with the atoms, e.g. by OrthogonalMatchingPursuit(k)."
-            )
+        remedy = "Replace the encoder together with the atoms, e.g. by OrthogonalMatchingPursuit(k)."
+        check_own_atoms(atoms, self.atoms, "a neural encoder", remedy)
         p = len(self.atoms)
         size = max(64, min(1024, BLOCK_VALUES // p))
         gauge = (self.norms * self.scale).astype(np.float64)

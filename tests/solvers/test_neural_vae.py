@@ -11,20 +11,7 @@ import torch
 from sparsesim.solvers.neural.module import Step
 from sparsesim.solvers.neural.train import Training
 from sparsesim.solvers.neural.vae import GaussianVAE
-
-
-def rng(seed: int = 0) -> np.random.Generator:
-    return np.random.default_rng(seed)
-
-
-def gaussian_samples(variances, n: int = 4000, seed: int = 1) -> np.ndarray:
-    """Samples whose empirical covariance has exactly the eigenvalues ``variances``, in a random basis."""
-    d = len(variances)
-    white = rng(seed).standard_normal((n, d))
-    white -= white.mean(0)
-    u, _, _ = np.linalg.svd(white, full_matrices=False)
-    basis, _ = np.linalg.qr(rng(seed + 1).standard_normal((d, d)))
-    return (u * np.sqrt(n * np.asarray(variances))) @ basis.T
+from tests.solvers.vae_worlds import gaussian_samples, rng
 
 
 def exact_bound(fitted, x: np.ndarray) -> tuple[float, np.ndarray]:

@@ -108,14 +108,21 @@ def _off_at(table: Table, world: str, name: str, w: float) -> np.ndarray:
     return by_seed(table, "linear_error_share", **row) - by_seed(table, "predicted_share", **row)
 
 
+def _share(
+    table: Table, solver: str, w: float, column: str = "linear_error_share", world: str = "superposed"
+) -> np.ndarray:
+    return by_seed(table, column, world=world, solver=solver, widths=w)
+
+
 def claims(table: Table) -> list[Claim]:
     """Return the claims: theory, what superposition does to it, and the sentences of the paper."""
+    return [*_of_theory(table), *_of_autoencoders(table)]
+
+
+def _of_theory(table: Table) -> list[Claim]:
     flat = np.stack([_off_at(table, "orthonormal", name, w) for name in lassos(table) for w in widths(table, name)])
     worst = flat[np.abs(flat.mean(axis=1)).argmax()]
     middle = lassos(table)[1]
-
-    def share(solver: str, w: float, column: str = "linear_error_share", world: str = "superposed") -> np.ndarray:
-        return by_seed(table, column, world=world, solver=solver, widths=w)
 
     return [
         Claim(
@@ -139,14 +146,19 @@ def claims(table: Table) -> list[Claim]:
             "Missing features make the error predictable.",
             "native",
             f"R² with half of the features missing - with none, superposed, {middle}",
-            paired_interval(share(middle, 0.5), share(middle, 1.0)),
+            paired_interval(_share(table, middle, 0.5), _share(table, middle, 1.0)),
             Above(0.0),
         ),
+    ]
+
+
+def _of_autoencoders(table: Table) -> list[Claim]:
+    return [
         Claim(
             "About half of the error vector can be predicted linearly from the input.",
             SOURCE,
             "R² of the error of TopK with half as many latents as features, superposed",
-            mean_interval(share("topk", 0.5)),
+            mean_interval(_share(table, "topk", 0.5)),
             Near(0.5, 0.15),
             tier="laptop",
             note="the paper speaks of language models, whose features nobody knows; here R² is set by how many of them "
@@ -156,7 +168,7 @@ def claims(table: Table) -> list[Claim]:
             "More than 90% of the norm of the error can be predicted linearly from the input.",
             SOURCE,
             "R² of the squared norm of that error",
-            mean_interval(share("topk", 0.5, "linear_error_norm_share")),
+            mean_interval(_share(table, "topk", 0.5, "linear_error_norm_share")),
             Above(0.9),
             tier="laptop",
             note="the closed form for missing orthonormal features with half-normal codes is 0.85, since the norm sums "
@@ -166,7 +178,7 @@ def claims(table: Table) -> list[Claim]:
             "What an autoencoder leaves when it is wide enough is less linear than what a narrow one leaves.",
             "native",
             "R² of the error of TopK at p = m/4 - at p = 2m, superposed",
-            paired_interval(share("topk", 0.25), share("topk", 2.0)),
+            paired_interval(_share(table, "topk", 0.25), _share(table, "topk", 2.0)),
             Above(0.0),
             tier="laptop",
         ),

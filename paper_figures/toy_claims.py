@@ -14,6 +14,7 @@ from theory.toy_model import antipodal_loss, dropped_loss, polygon_optimum, supe
 SOURCE = "arXiv:2209.10652"
 PAIRED = -0.3  # W_1 W_2 below which a model counts as an antipodal pair, for which it is near -1; dropped is 0
 PLATEAU = 0.03  # D* within this of a value counts as on it
+NEAR = 1.01  # times the optimal loss: a model counts as having reached it
 BESIDE = 0.15  # how far beside a plateau a smooth curve is compared
 WORDS = {
     "tetrahedron": "tetrahedra",
@@ -22,10 +23,6 @@ WORDS = {
     "pentagon": "pentagons",
     "square antiprism": "square antiprisms",
 }
-STARTS = (
-    "each model is the better of two starts; of 450 models 44 stay above 1.01, the worst at the lowest density, and "
-    "with 16 starts all 44 are within 0.3% of the optimum (tested apart)"
-)
 
 
 def densities(table: Table, part: str) -> list[float]:
@@ -107,6 +104,10 @@ def _against_theory(table: Table) -> list[Claim]:
     found, optimum = plane(table, "loss"), plane(table, "optimal_loss", "optimum")
     paired, exact = plane(table, "product") < PAIRED, plane(table, "optimal_product", "optimum") < PAIRED
     p, ratios = grid(table)
+    starts = (
+        f"each model is the better of a few starts: {(found / optimum > NEAR).sum()} of {found.size} stay more than 1% "
+        "above the optimum. With 16 starts at least 19 of 20 of these reach it: a slow test trains them again"
+    )
     best_named = np.array([[min(named(float(x), float(y)).values()) for y in ratios] for x in p])
     return [
         Claim(
@@ -114,8 +115,8 @@ def _against_theory(table: Table) -> list[Claim]:
             f"{SOURCE}, phase diagram; theory.toy_model",
             "largest loss over that of the best named solution, over the plane",
             mean_interval((found / best_named[:, :, None]).max(axis=(0, 1))),
-            Below(1.01),
-            note=STARTS,
+            Below(NEAR),
+            note=starts,
         ),
         Claim(
             "Training reaches the exact optimum of two features in one dimension.",
@@ -123,7 +124,7 @@ def _against_theory(table: Table) -> list[Claim]:
             "mean loss over the optimal loss, over the plane",
             mean_interval((found / optimum).mean(axis=(0, 1))),
             Near(1.0, 0.01),
-            note=STARTS,
+            note=starts,
         ),
         Claim(
             "Trained models pair the features where the exact optimum does, and nowhere else.",

@@ -10,7 +10,7 @@ import pytest
 
 from paper_figures import toy_model as figure
 from paper_figures.__main__ import TABLES
-from paper_figures.toy_claims import WORDS, claims, gram, line, plane, threshold
+from paper_figures.toy_claims import NEAR, WORDS, claims, gram, grid, line, plane, threshold
 from sparsesim.report.claims import Verdict
 from sparsesim.solvers.neural.relu_output import ReLUOutput
 from sparsesim.solvers.neural.train import Training
@@ -146,3 +146,25 @@ def test_the_committed_table_is_the_whole_laptop_tier_and_reaches_the_optimum():
     assert share.min() > 1.0 - 1e-6  # none is below what is proven best
     assert share.min(axis=2).max() < 1.01  # and each is reached from some start of some seed
     assert ((share > 1.01).mean(axis=(0, 1)) < 0.2).all()  # few of the models, better of two starts, miss it
+
+
+@pytest.mark.slow  # 44 models of 16 starts each: about 10 s of one core
+@pytest.mark.skipif(not (TABLES / "toy_model.csv").is_file(), reason="the table of the laptop tier is not made yet")
+def test_models_that_missed_the_optimum_reach_it_from_more_starts():
+    table = Table.read(TABLES / "toy_model.csv")
+    optimum = plane(table, "optimal_loss", "optimum")
+    missed = plane(table, "loss") / optimum > NEAR
+    assert missed.any()
+    shares: list[float] = []
+    densities, ratios = grid(table)
+    for seed in range(missed.shape[2]):
+        places = list(zip(*np.nonzero(missed[:, :, seed]), strict=True))
+        models = tuple(Features(2, float(densities[i]), float(ratios[j])) for i, j in places)
+        cells = study(Tier.LAPTOP).cells
+        own = next(
+            cell for label, cell in cells.items() if dict(label)["part"] == "plane" and dict(label)["seed"] == seed
+        )
+        found = trained(replace(own.together, models=models, starts=16))
+        shares += [model.loss() / optimum[i, j, 0] for (i, j), model in zip(places, found, strict=True)]
+    # What is left then is training of finite length: a share of 1.02 and not of 2 to 18.
+    assert np.mean(np.array(shares) <= NEAR) >= 0.95 and max(shares) < 1.05

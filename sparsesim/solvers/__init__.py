@@ -70,18 +70,22 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.ard import relevance as relevance
     from sparsesim.solvers.neural.ard import relevant as relevant
     from sparsesim.solvers.neural.batch_topk import BatchTopK as BatchTopK
+    from sparsesim.solvers.neural.conditional_vae import ConditionalVAE as ConditionalVAE
     from sparsesim.solvers.neural.downstream import LinearReadout as LinearReadout
     from sparsesim.solvers.neural.downstream import TanhReadout as TanhReadout
     from sparsesim.solvers.neural.end_to_end import EndToEnd as EndToEnd
     from sparsesim.solvers.neural.ensemble import Bagging as Bagging
     from sparsesim.solvers.neural.ensemble import Boosting as Boosting
     from sparsesim.solvers.neural.feature_choice import FeatureChoice as FeatureChoice
+    from sparsesim.solvers.neural.fixed_bias import FixedBias as FixedBias
     from sparsesim.solvers.neural.fsq import FiniteScalarQuantised as FiniteScalarQuantised
     from sparsesim.solvers.neural.gated import Gated as Gated
     from sparsesim.solvers.neural.geometric_median import FromGeometricMedian as FromGeometricMedian
     from sparsesim.solvers.neural.gradient_topk import GradientTopK as GradientTopK
     from sparsesim.solvers.neural.group_bias import GroupBias as GroupBias
+    from sparsesim.solvers.neural.idvae import DoubleVAE as DoubleVAE
     from sparsesim.solvers.neural.inverse_lipschitz import InverseLipschitz as InverseLipschitz
+    from sparsesim.solvers.neural.ivae import IdentifiableVAE as IdentifiableVAE
     from sparsesim.solvers.neural.iwae import ImportanceWeightedVAE as ImportanceWeightedVAE
     from sparsesim.solvers.neural.iwae import importance_bound as importance_bound
     from sparsesim.solvers.neural.jump_relu import JumpReLU as JumpReLU
@@ -107,8 +111,11 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.qlae import QuantisedLatent as QuantisedLatent
     from sparsesim.solvers.neural.rae import RegularisedAutoencoder as RegularisedAutoencoder
     from sparsesim.solvers.neural.relu_l1 import ReLUL1 as ReLUL1
+    from sparsesim.solvers.neural.relu_output import ReLUOutput as ReLUOutput
     from sparsesim.solvers.neural.resampling import Resampling as Resampling
     from sparsesim.solvers.neural.spade import SpaDE as SpaDE
+    from sparsesim.solvers.neural.sparse_vae import SparseVAE as SparseVAE
+    from sparsesim.solvers.neural.sparse_vae import mask_support as mask_support
     from sparsesim.solvers.neural.tied_relu_l1 import TiedReLUL1 as TiedReLUL1
     from sparsesim.solvers.neural.tilted import TiltedERM as TiltedERM
     from sparsesim.solvers.neural.top_afa import TopAFA as TopAFA
@@ -127,6 +134,7 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.variational_topk import VariationalTopK as VariationalTopK
     from sparsesim.solvers.neural.vq import VectorQuantised as VectorQuantised
     from sparsesim.solvers.neural.vq import perplexity as perplexity
+    from sparsesim.solvers.neural.vsc import VariationalSparseCoding as VariationalSparseCoding
     from sparsesim.solvers.neural.wasserstein import WassersteinAutoencoder as WassersteinAutoencoder
     from sparsesim.solvers.neural.weighted_relu_l1 import WeightedReLUL1 as WeightedReLUL1
     from sparsesim.solvers.online import OnlineDictionaryLearning as OnlineDictionaryLearning
@@ -193,6 +201,16 @@ __getattr__, __dir__ = lazy(
         "neural.geometric_median": ("FromGeometricMedian",),
         "neural.gradient_topk": ("GradientTopK",),
         "neural.group_bias": ("GroupBias",),
+        "neural.conditional_vae": ("ConditionalVAE",),
+        "neural.idvae": ("DoubleVAE",),
+        "neural.fixed_bias": ("FixedBias",),
+        "neural.ivae": ("IdentifiableVAE",),
+        "neural.relu_output": ("ReLUOutput",),
+        "neural.sparse_vae": (
+            "SparseVAE",
+            "mask_support",
+        ),
+        "neural.vsc": ("VariationalSparseCoding",),
         "neural.inverse_lipschitz": ("InverseLipschitz",),
         "neural.iwae": ("ImportanceWeightedVAE", "importance_bound"),
         "neural.jump_relu": ("JumpReLU",),

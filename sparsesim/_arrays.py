@@ -43,10 +43,9 @@ def check_matrix(value: object, name: str = "x", *, dim: int | None = None) -> F
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers; got dtype {array.dtype}.")
     if array.ndim != 2:
-        raise ValueError(
-            f"{name} must be two-dimensional (rows, {dim or 'd'}); got shape {array.shape}. "
-            f"Reshape it, e.g. {name}.reshape(-1, {name}.shape[-1])."
-        )
+        one = f"Pass {name}[:, None] for one number a row, or {name}[None] for one row."
+        remedy = one if array.ndim == 1 else f"Reshape it, e.g. {name}.reshape(-1, {name}.shape[-1])."
+        raise ValueError(f"{name} must be two-dimensional (rows, {dim or 'd'}); got shape {array.shape}. {remedy}")
     if dim is not None and array.shape[1] != dim:
         raise ValueError(f"{name} has {array.shape[1]} columns, but d={dim} is expected here.")
     array = np.ascontiguousarray(array, dtype=_float_type(array.dtype))

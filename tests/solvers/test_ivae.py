@@ -204,6 +204,8 @@ def test_labels_belong_to_rows_and_are_asked_for_by_name():
         solver.fit_with_side(batch.x, np.full_like(side, 0.5), rng=rng())
     with pytest.raises(ValueError, match="a row for each of the 200 samples; got 199"):
         solver.fit_with_side(batch.x, side[1:], rng=rng())
+    with pytest.raises(ValueError, match=r"side must be two-dimensional.*Pass side\[:, None\]"):
+        solver.fit_with_side(batch.x, side[:, 0], rng=rng())
     with pytest.raises(ValueError, match=r"reads 1 columns of side information.*got 0.*fit_with_side"):
         solver.fit(batch.x, rng=rng())
     with pytest.raises(ValueError, match=r"reads 0 columns of side information.*got 1"):

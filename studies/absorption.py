@@ -32,9 +32,9 @@ from sparsesim.solvers.neural.relu_l1 import ReLUL1
 from sparsesim.solvers.neural.solver import NeuralEncoder
 from sparsesim.solvers.neural.tied_relu_l1 import TiedReLUL1
 from sparsesim.solvers.neural.train import Training
-from sparsesim.study import Cell, Labels, Study, labels
+from sparsesim.study import Cell, FitCell, Labels, Study, labels
 from studies.tiers import Tier
-from studies.together import Group, evaluations
+from studies.together import Group, best
 from theory.absorption import tilt_matrix
 from theory.population_lasso import best_atoms, population_loss
 
@@ -113,7 +113,7 @@ class Entry:
 class EntryCell:
     """One entry of what the best of some members of a group learned, by their own loss on held-out samples.
 
-    The loss has several minima, into which different initialisations fall; which is best is seen without the truth.
+    Which is best is seen without the truth.
     """
 
     group: Group
@@ -123,8 +123,8 @@ class EntryCell:
     penalty: float
 
     def evaluate(self) -> Entry:
-        found = [evaluations(self.group)[member] for member in self.members]
-        return Entry(min(found, key=partial(own_loss, self.penalty)), self.atom, self.along, self.penalty)
+        found = best(self.group, self.members, partial(own_loss, self.penalty))
+        return Entry(found, self.atom, self.along, self.penalty)
 
 
 def own_loss(penalty: float, evaluation: Evaluation) -> float:
@@ -291,15 +291,17 @@ def _entries(part: str) -> list[tuple[int, int]]:
 
 
 def _cells(size: Size, seed: int) -> Iterator[tuple[Labels, Cell]]:
-    for part, solver in (*PARTS, FLOOR):
-        named = members(size, part, solver)
-        replicas = range(size.restarts if solver in ("sae", "tied") else 1)
-        everyone = tuple((*one, seed, replica) for replica in replicas for one in named.values())
-        group = Group(everyone, size.n_train, size.n_test)
+    for part, kind in (*PARTS, FLOOR):
+        named = members(size, part, kind)
+        replicas = range(size.restarts if kind in ("sae", "tied") else 1)
+        group = tuple(
+            FitCell(world, seed, size.n_test, solver, size.n_train, replica)
+            for replica, (world, solver) in product(replicas, named.values())
+        )
         for place, (world, penalty, ratio) in enumerate(named):
+            own = tuple(range(place, len(group), len(named)))
             for atom, along in _entries(part):
-                label = labels(part=part, solver=solver, world=world, penalty=penalty, ratio=ratio, atom=atom)
-                own = tuple(range(place, len(everyone), len(named)))
+                label = labels(part=part, solver=kind, world=world, penalty=penalty, ratio=ratio, atom=atom)
                 yield (*label, *labels(along=along, seed=seed)), EntryCell(group, own, atom, along, penalty)
 
 

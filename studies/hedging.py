@@ -30,9 +30,9 @@ from sparsesim.solvers.neural.fixed_bias import FixedBias
 from sparsesim.solvers.neural.relu_l1 import ReLUL1
 from sparsesim.solvers.neural.topk import TopK
 from sparsesim.solvers.neural.train import Training
-from sparsesim.study import Cell, Labels, Study, labels
+from sparsesim.study import Cell, FitCell, Grouped, Labels, Study, labels
 from studies.tiers import Tier
-from studies.together import Group, Member, evaluations
+from studies.together import Group, best
 
 # Probabilities of the first feature alone, of both, of the second alone.
 NARROW = {
@@ -67,14 +67,22 @@ def paired(rho: float) -> FeatureSpec:
 
 @final
 @dataclass(frozen=True)
-class MemberCell:
-    """What one member of a group learned."""
+class StartsCell:
+    """What the best of some members of a group learned, by its own squared error on held-out samples.
+
+    With one active latent training often ends with a latent that never fires, which the error shows.
+    """
 
     group: Group
-    member: int
+    members: tuple[int, ...]
 
     def evaluate(self) -> Evaluation:
-        return evaluations(self.group)[self.member]
+        return best(self.group, self.members, held_out_error)
+
+
+def held_out_error(evaluation: Evaluation) -> float:
+    """Return the mean of ||x - xhat||^2, summed over d, on the held-out samples."""
+    return float(np.square(evaluation.batch.x - evaluation.reconstruction).sum(axis=1).mean())
 
 
 def _angles(evaluation: Evaluation) -> np.ndarray:
@@ -96,7 +104,7 @@ def squared_error(evaluation: Evaluation) -> float:
     truth: Any = evaluation.truth
     law = truth.spec.support
     if not isinstance(law, UnionSupport):
-        return float(np.square(evaluation.batch.x - evaluation.reconstruction).sum(axis=1).mean())
+        return held_out_error(evaluation)
     x = np.array([[float(i in own) for i in range(law.m)] for own in law.sets]) @ truth.atoms
     fitted = evaluation.fitted
     return float(np.array(law.weights) @ np.square(x - fitted.decode(fitted.encode(x))).sum(axis=1))
@@ -120,9 +128,13 @@ METRICS: tuple[Any, ...] = (
 
 @dataclass(frozen=True)
 class Size:
-    """What a tier spends; ``escapes`` are the steps after which a free bias is looked at."""
+    """What a tier spends; ``escapes`` are the steps after which a free bias is looked at.
+
+    Of ``starts`` initialisations with one active latent the best is shown.
+    """
 
     seeds: int
+    starts: int
     n_train: int
     n_test: int
     steps: int
@@ -133,12 +145,13 @@ class Size:
 
 
 SIZES = {
-    Tier.SMOKE: Size(2, 2_000, 300, 120, 64, (0.0, 0.5), (0.0, 0.8), (60, 180)),
+    Tier.SMOKE: Size(2, 2, 2_000, 300, 120, 64, (0.0, 0.5), (0.0, 0.8), (60, 180)),
     Tier.LAPTOP: Size(
-        5, 40_000, 4_000, 2_500, 256, (0.0, 0.1, 0.5), (-0.6, -0.3, 0.0, 0.3, 0.6, 0.9), (300, 1_000, 3_000, 9_000)
+        5, 8, 40_000, 4_000, 2_500, 256, (0.0, 0.1, 0.5), (-0.6, -0.3, 0.0, 0.3, 0.6, 0.9), (300, 1_000, 3_000, 9_000)
     ),
     Tier.PAPER: Size(
         10,
+        16,
         400_000,
         20_000,
         30_000,
@@ -193,11 +206,16 @@ def study(tier: Tier) -> Study:
     """Return the four parts at ``tier``; all seeds and laws of a solver train as one batched model."""
     size, cells = SIZES[tier], dict[Labels, Cell]()
     for named in (*_single(size), *_wide(size), *_topk(size)):
+        starts = size.starts if next(iter(named))[0] == "topk" else 1
         seeded = [(key, seed) for seed in range(size.seeds) for key in named]
-        members: tuple[Member, ...] = tuple((*named[key], seed, 0) for key, seed in seeded)
-        group = Group(members, size.n_train, size.n_test)
+        group = tuple(
+            FitCell(world, seed, size.n_test, solver, size.n_train, start)
+            for start in range(starts)
+            for (world, solver), seed in ((named[key], seed) for key, seed in seeded)
+        )
         for place, ((part, solver, law, axis), seed) in enumerate(seeded):
             label = labels(part=part, solver=solver, law=law, axis=axis, seed=seed)
-            cells[label] = MemberCell(group, place)
+            own = tuple(range(place, len(group), len(seeded)))
+            cells[label] = Grouped(group, place) if starts == 1 else StartsCell(group, own)
     question = "What becomes of atoms when there are too few latents, or too few of them may be active?"
     return Study("hedging", question, cells, METRICS)

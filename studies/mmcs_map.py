@@ -3,68 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import final
 
 import numpy as np
 
-from sparsesim._arrays import check_int
-from sparsesim._identity import Role, stream
-from sparsesim._source import Rows
-from sparsesim.generators.base import FeatureSpec
 from sparsesim.generators.toys import decaying_toy
 from sparsesim.metrics import codes, reconstruction, recovery
 from sparsesim.metrics.chance import chance_mmcs
 from sparsesim.metrics.evaluation import Evaluation
-from sparsesim.solvers.base import FittedDictionary
 from sparsesim.solvers.baselines import RandomDictionary
 from sparsesim.solvers.neural.relu_l1 import ReLUL1
-from sparsesim.solvers.neural.solver import fit_together
 from sparsesim.solvers.neural.train import Training
 from sparsesim.solvers.pursuit import OrthogonalMatchingPursuit
-from sparsesim.study import Cell, FitCell, Labels, Study, labels
+from sparsesim.study import Cell, FitCell, Grouped, Labels, Study, labels
 from studies.bakeoff import n_features, sparsity
 from studies.tiers import Tier
-
-
-@final
-@dataclass(frozen=True)
-class Sweep:
-    """Autoencoders that differ in their ``penalties`` alone, trained as one batched model on samples of ``seed``."""
-
-    world: FeatureSpec
-    seed: int
-    solver: ReLUL1
-    penalties: tuple[float, ...]
-    n_train: int
-
-
-@lru_cache(maxsize=8)
-def swept(sweep: Sweep) -> list[FittedDictionary]:
-    """Return the fit of each penalty, all from the same initial weights; it is a function of its argument."""
-    model = sweep.world.build(stream(sweep.seed, Role.TRUTH))
-    x = model.sample(sweep.n_train, stream(sweep.seed, Role.TRAIN), dtype=np.float32).x
-    solvers = [replace(sweep.solver, penalty=penalty) for penalty in sweep.penalties]
-    return fit_together(solvers, [Rows(x)] * len(solvers), [stream(sweep.seed, Role.SOLVER) for _ in solvers])
-
-
-@final
-@dataclass(frozen=True)
-class SweepCell:
-    """One penalty of a sweep, against held-out samples."""
-
-    sweep: Sweep
-    place: int
-    n_test: int
-
-    def __post_init__(self) -> None:
-        check_int("n_test", self.n_test, 2)
-        check_int("place", self.place, 0, len(self.sweep.penalties) - 1)
-
-    def evaluate(self) -> Evaluation:
-        model = self.sweep.world.build(stream(self.sweep.seed, Role.TRUTH))
-        held_out = model.sample(self.n_test, stream(self.sweep.seed, Role.TEST))
-        return Evaluation(model, swept(self.sweep)[self.place], held_out)
 
 
 def dim(evaluation: Evaluation) -> float:
@@ -127,7 +79,10 @@ SIZES = {
 
 
 def study(tier: Tier) -> Study:
-    """Return the map at ``tier``: width, penalty (0 is the floor, random directions), seed."""
+    """Return the map at ``tier``: width, penalty (0 is the floor, random directions), seed.
+
+    The penalties of one width and seed start from the same weights and are trained as one batched model.
+    """
     size, cells = SIZES[tier], dict[Labels, Cell]()
     m, d, active, decay = size.world
     world = decaying_toy(n_features=m, dim=d, mean_active=active, decay=decay)
@@ -136,10 +91,13 @@ def study(tier: Tier) -> Study:
         width = round(ratio * m)
         solver = ReLUL1(width, training=Training(steps=size.steps))
         for seed in range(size.seeds):
-            sweep = Sweep(world, seed, solver, size.grid(), size.n_train)
+            sweep = tuple(
+                FitCell(world, seed, size.n_test, replace(solver, penalty=penalty), size.n_train)
+                for penalty in size.grid()
+            )
             for place, penalty in enumerate(size.grid()):
                 label = labels(solver="relu_l1", width=width, penalty=penalty, seed=seed)
-                cells[label] = SweepCell(sweep, place, size.n_test)
+                cells[label] = Grouped(sweep, place)
             floor = FitCell(world, seed, size.n_test, RandomDictionary(width, pursuit), 1000)
             cells[labels(solver="random", width=width, penalty=0.0, seed=seed)] = floor
     question = "Does a sparse autoencoder find the true features, and does the map of its score say how many there are?"

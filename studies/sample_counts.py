@@ -121,9 +121,9 @@ def counts(low: int, high: int, a_doubling: int) -> tuple[int, ...]:
 
 
 SIZES = {
-    Tier.SMOKE: Size((6, 8), 2, (8, 12, 2), counts(8, 512, 1), 3, 20),
-    Tier.LAPTOP: Size((8, 16, 32), 2, (16, 32, 3), counts(16, 2048, 2), 8, 100),
-    Tier.PAPER: Size((8, 16, 32, 64), 2, (32, 64, 4), counts(16, 16384, 4), 20, 500),
+    Tier.SMOKE: Size((6, 8), 2, (8, 12, 2), counts(4, 512, 1), 3, 20),
+    Tier.LAPTOP: Size((8, 16, 32), 2, (16, 32, 3), counts(4, 2048, 2), 6, 60),
+    Tier.PAPER: Size((8, 16, 32, 64), 2, (32, 64, 4), counts(4, 16384, 4), 20, 500),
 }
 
 

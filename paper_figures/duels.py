@@ -51,6 +51,7 @@ SPELT = {
     "resampling": "Resampling",
     "tilted risk": "Tilted risk",
     "top_afa": "top-AFA",
+    "transcoder": "Transcoder",
     "unrolled proximal steps": "Unrolled proximal steps",
     "vaease": "VAEase",
     "variational_topk": "Variational TopK (claimed behind)",

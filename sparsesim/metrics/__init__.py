@@ -117,6 +117,10 @@ if TYPE_CHECKING:
     from sparsesim.metrics.structure import out_of_distribution as out_of_distribution
     from sparsesim.metrics.structure import rv_coefficient as rv_coefficient
     from sparsesim.metrics.structure import stable_rank as stable_rank
+    from sparsesim.metrics.weighted import mcc_by_energy as mcc_by_energy
+    from sparsesim.metrics.weighted import mcc_irrelevant as mcc_irrelevant
+    from sparsesim.metrics.weighted import mcc_relevant as mcc_relevant
+    from sparsesim.metrics.weighted import mcc_relevant_chance as mcc_relevant_chance
 
 __getattr__, __dir__ = lazy(
     "sparsesim.metrics",
@@ -258,5 +262,6 @@ __getattr__, __dir__ = lazy(
             "rv_coefficient",
             "stable_rank",
         ),
+        "weighted": ("mcc_by_energy", "mcc_irrelevant", "mcc_relevant", "mcc_relevant_chance"),
     },
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sparsesim.generators.base import FeatureSpec
 from sparsesim.generators.geometry import GivenAtoms, RandomSphere
 from sparsesim.generators.magnitude import Constant, Uniform
@@ -10,12 +12,15 @@ from sparsesim.generators.rates import EqualRates
 from sparsesim.generators.residual import ResidualLayers
 from sparsesim.generators.scales import GeometricScales, Scaled
 from sparsesim.generators.support import Bernoulli
+from sparsesim.generators.targets import Readout
 from sparsesim.solvers.neural.downstream import Directions, TanhReadout
 from sparsesim.solvers.neural.end_to_end import EndToEnd
+from sparsesim.solvers.neural.known_layers import PassingLayer
 from sparsesim.solvers.neural.multi_layer import MultiLayer
 from sparsesim.solvers.neural.output_groups import Groups, OutputGroups
 from sparsesim.solvers.neural.topk import TopK
 from sparsesim.solvers.neural.train import Training
+from sparsesim.solvers.neural.transcoder import Transcoder
 from sparsesim.solvers.neural.vae import GaussianVAE
 from studies.duels.base import Duel
 
@@ -50,6 +55,10 @@ EQUALISED = TanhReadout(
     tuple(tuple(value * LOUD / scale for value in row) for row, scale in zip(_axes(FEATURES), SCALES, strict=True)),
     hidden=4 * FEATURES,
 )
+# A layer passes on the quiet half and nothing else.
+PASSED = tuple(range(HALF, FEATURES))
+PASSES_QUIET = replace(QUIET_HALF, targets=Readout(PASSED))
+PASSING = PassingLayer(FEATURES, _axes(FEATURES)[HALF:], threshold=0.25 * QUIET)
 BARS, ROWS = _bars(5)
 IMAGES = FeatureSpec(25, Bernoulli(EqualRates(5, 0.4)), GivenAtoms(BARS), Constant(1.0), Gaussian(0.05))
 # Four layers of ten features; the last are ten times as strong as the first.
@@ -64,7 +73,7 @@ STREAM = FeatureSpec(
 def duels() -> dict[str, Duel]:
     """Return the duels by name.
 
-    A transcoder has none: its atoms are directions of the output of a layer, and the truth of a world is that of x.
+    The layer of the transcoder writes features where it reads them, so that what it writes is among the truth of x.
     """
     return {
         "end_to_end": Duel(
@@ -75,6 +84,15 @@ def duels() -> dict[str, Duel]:
             True,
             "Autoencoders trained on the divergence of the outputs find the features that matter for them, whatever "
             "their share of the variance (arXiv 2405.12241).",
+        ),
+        "transcoder": Duel(
+            PASSES_QUIET,
+            Transcoder(FEATURES, PASSING, 0.0, k=2, training=AS_THEY_ARE),
+            TopK(FEATURES, 2, training=AS_THEY_ARE),
+            "mcc_relevant",
+            True,
+            "Trained on what a layer does with a sample, a dictionary has the features that the layer computes with "
+            "(arXiv 2406.11944); that an autoencoder of its width spends itself on louder ones is our reading.",
         ),
         "output_groups": Duel(
             IMAGES,

@@ -33,11 +33,19 @@ class Spec:
     support: Law
 
 
+@dataclass(frozen=True)
+class Targets:
+    """Says which features a downstream task depends on."""
+
+    features: np.ndarray
+
+
 @dataclass(frozen=True, eq=False)
 class Truth:
     atoms: np.ndarray
     bias: np.ndarray
     spec: Spec | None = None
+    targets: Targets | None = None
 
     @property
     def n_features(self) -> int:
@@ -128,19 +136,26 @@ class World:
     learned: np.ndarray
     noise: np.ndarray
     parents: tuple[int, ...]
+    relevant: tuple[int, ...] = (0, 1)
 
     def reordered(self, order):
         """The same world with its true features in another order."""
         place = np.argsort(order)
         parents = tuple(int(place[self.parents[i]]) if self.parents[i] >= 0 else -1 for i in order)
-        return replace(self, atoms=self.atoms[order], codes=self.codes[:, order], parents=parents)
+        relevant = tuple(int(place[i]) for i in self.relevant)
+        return replace(self, atoms=self.atoms[order], codes=self.codes[:, order], parents=parents, relevant=relevant)
 
     def evaluation(self, dtype=np.float64, size=None):
         x = (self.codes @ self.atoms + self.bias + self.noise).astype(dtype)
         solution = fitted(self.learned.astype(dtype), Correlations(), self.bias.astype(dtype))
         codes = csr_array(self.codes.astype(dtype))
         return Evaluation(
-            Truth(self.atoms.astype(dtype), self.bias.astype(dtype), Spec(Law(self.parents))),
+            Truth(
+                self.atoms.astype(dtype),
+                self.bias.astype(dtype),
+                Spec(Law(self.parents)),
+                Targets(np.array(self.relevant)),
+            ),
             solution if size is None else InParts(solution, size),
             Samples(x, codes),
         )
@@ -186,6 +201,7 @@ NEED_HIERARCHY = {"parent_recall_child_on", "parent_recall_child_off", "absorpti
 NEED_LIFE = {"composition", "fake_feature_ratio", "connectivity", "negative_interference", "dci_disentanglement",
              "dci_completeness", "infom", "infoc"}  # fmt: skip  # latents that fire
 NEED_ATOMS = {"stable_rank", "effective_rank", "out_of_distribution"}
+NEED_TARGETS = {"mcc_irrelevant"}  # of a downstream task, on which some features have no bearing
 NEED_CORRELATION = {"hedging_score"}  # of a matched feature with another
-NEED_FEATURES = {"code_error", "feature_splitting", "soft_identifiability", "soft_identifiability_gain", "code_mcc",
-                 "code_mcc_spearman", "code_r2", "mig", "infoe", "dci_informativeness"}  # fmt: skip  # that fire
+NEED_FEATURES = {"code_error", "mcc_by_energy", "feature_splitting", "soft_identifiability",
+                 "soft_identifiability_gain", "code_mcc", "code_mcc_spearman", "code_r2", "mig", "infoe", "dci_informativeness"}  # fmt: skip  # that fire

@@ -48,6 +48,7 @@ from tests.metrics.hand_made import (
     NEED_HIERARCHY,
     NEED_LIFE,
     NEED_SAMPLES,
+    NEED_TARGETS,
     Correlations,
     Given,
     Samples,
@@ -352,7 +353,7 @@ def test_dead_codes_and_dead_atoms_give_finite_scores_but_for_those_of_what_is_n
     true = np.eye(3) * fires
     silent = np.zeros((3, len(learned)))
     e = evaluation(np.eye(3), true, learned, silent, noise=np.arange(9.0).reshape(3, 3))
-    undefined = NEED_HIERARCHY | NEED_LIFE | (set() if learned.any() else NEED_ATOMS | NEED_CORRELATION)
+    undefined = NEED_TARGETS | NEED_HIERARCHY | NEED_LIFE | (set() if learned.any() else NEED_ATOMS | NEED_CORRELATION)
     assert {name for name, metric in METRICS.items() if not np.isfinite(metric(e))} == undefined | (
         NEED_SAMPLES if fires else NEED_FEATURES | NEED_CORRELATION
     )
@@ -368,7 +369,7 @@ def test_a_zero_true_atom_is_a_feature_that_nobody_finds():
 
 def test_a_dictionary_without_atoms_scores_zero():
     e = evaluation(np.eye(2), np.eye(2), np.zeros((0, 2)), np.zeros((2, 0)))
-    undefined = NEED_HIERARCHY | NEED_LIFE | NEED_ATOMS | NEED_CORRELATION | NEED_SAMPLES
+    undefined = NEED_TARGETS | NEED_HIERARCHY | NEED_LIFE | NEED_ATOMS | NEED_CORRELATION | NEED_SAMPLES
     assert {name for name, metric in METRICS.items() if not np.isfinite(metric(e))} == undefined
     assert mcc(e) == mmcs(e) == support_f1(e) == 0.0
 

@@ -19,7 +19,7 @@ from sparsesim.generators.support import Bernoulli
 from sparsesim.metrics.layers import layer_entropy
 from sparsesim.solvers.neural.downstream import Downstream, TanhReadout
 from sparsesim.solvers.neural.end_to_end import EndToEnd, divergence
-from sparsesim.solvers.neural.known_layers import DirectReadout, ReLULayer, ReLUMap
+from sparsesim.solvers.neural.known_layers import DirectReadout, PassingLayer, ReLULayer, ReLUMap
 from sparsesim.solvers.neural.module import Step
 from sparsesim.solvers.neural.multi_layer import MultiLayer, to_one_length
 from sparsesim.solvers.neural.output_groups import OutputGroups, check_partition, group_norms, shrink_groups
@@ -205,9 +205,20 @@ def test_matched_rows_in_any_order_and_scale_have_no_transcoder_loss_and_the_equ
     assert module.losses(torch.from_numpy(x), Step(0, 1))["squared_error"].item() < 1e-11
 
 
+def test_a_passing_layer_writes_what_is_above_its_threshold_and_nothing_of_other_directions():
+    rows = np.linalg.qr(rng(2).standard_normal((5, 5)))[0]
+    layer = PassingLayer(5, tuple(map(tuple, rows[:2])), threshold=0.5)
+    features = np.array([[0.9, 0.4, 3.0, -1.0, 2.0], [-2.0, 0.5, 1.0, 1.0, 1.0], [1.5, 2.5, 0.0, 0.0, 0.0]])
+    written = layer.module(5).outputs(torch.from_numpy((features @ rows).astype(np.float32))).numpy() @ rows.T
+    np.testing.assert_allclose(written, [[0.4, 0, 0, 0, 0], [0, 0, 0, 0, 0], [1, 2, 0, 0, 0]], atol=1e-6)  # float32
+    with pytest.raises(ValueError, match="outputs must be the dimension"):
+        replace(layer, outputs=4).module(5)
+
+
 def test_the_gradients_and_jacobians_of_known_layers_are_those_of_autograd():
     x = torch.from_numpy(rng(4).standard_normal((2, 5, 6))).requires_grad_()
-    for spec in (ReLULayer(3, hidden=7, seed=1), DirectReadout(2, tuple(map(tuple, rng(1).standard_normal((2, 6)))))):
+    some = tuple(map(tuple, rng(1).standard_normal((2, 6))))
+    for spec in (ReLULayer(3, hidden=7, seed=1), DirectReadout(2, some), PassingLayer(6, some, threshold=0.3)):
         frozen = spec.module(6).double()
         (slow,) = torch.autograd.grad(0.5 * frozen.outputs(x).square().sum(), x)
         torch.testing.assert_close(frozen.gradient(x), slow, rtol=1e-12, atol=1e-12)  # float64 rounding

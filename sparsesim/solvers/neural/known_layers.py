@@ -1,4 +1,4 @@
-"""Frozen maps whose features are known: one that reads directions as they are, and a layer of ReLU units."""
+"""Frozen maps whose features are known: one that reads directions as they are, and layers of ReLU units."""
 
 from __future__ import annotations
 
@@ -86,3 +86,39 @@ class ReLULayer(Downstream):
     def jacobian(self, dim: int) -> FloatArray:
         first, offset, written = self.units(dim)
         return np.asarray(written.T @ ((offset > 0.0)[:, None] * first))
+
+
+@final
+@dataclass(frozen=True)
+class PassingLayer(Downstream):
+    """Reads y = P' ReLU(P x - threshold), with P the directions: it passes on the features along these and no others.
+
+    The unit of a direction writes what it reads, so that for unit directions what a transcoder of this layer is to find
+    are the directions themselves. There are as many outputs as coordinates; ``seed`` has no effect.
+
+    Parameters
+    ----------
+    threshold : what a unit takes away from its reading.
+    """
+
+    threshold: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_real("threshold", self.threshold, 0.0)
+
+    def units(self, dim: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return what each unit reads ``(r, d)``, its offset ``(r,)`` and what it writes ``(r, d)``."""
+        if self.outputs != dim:
+            raise ValueError(f"outputs must be the dimension of the samples, {dim}; got {self.outputs}.")
+        read = self.read(dim)
+        return read, np.full(len(read), -self.threshold), read
+
+    def module(self, dim: int) -> ReLUMap:
+        first, offset, written = self.units(dim)
+        return ReLUMap(first, offset, written.T)
+
+    def jacobian(self, dim: int) -> FloatArray:
+        """Return zeros: at or below its threshold no unit passes anything on."""
+        self.units(dim)
+        return np.zeros((dim, dim))

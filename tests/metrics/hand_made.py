@@ -204,4 +204,5 @@ NEED_ATOMS = {"stable_rank", "effective_rank", "out_of_distribution"}
 NEED_TARGETS = {"mcc_irrelevant"}  # of a downstream task, on which some features have no bearing
 NEED_CORRELATION = {"hedging_score"}  # of a matched feature with another
 NEED_FEATURES = {"code_error", "mcc_by_energy", "feature_splitting", "soft_identifiability",
-                 "soft_identifiability_gain", "code_mcc", "code_mcc_spearman", "code_r2", "mig", "infoe", "dci_informativeness"}  # fmt: skip  # that fire
+                 "soft_identifiability_gain", "code_mcc", "code_mcc_spearman", "code_r2", "mig", "infoe",
+                 "dci_informativeness"}  # fmt: skip  # that fire

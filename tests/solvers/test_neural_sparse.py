@@ -17,7 +17,7 @@ from sparsesim.solvers.neural.batch_topk import BatchTopK
 from sparsesim.solvers.neural.module import Step, stack
 from sparsesim.solvers.neural.pieces import squared_error
 from sparsesim.solvers.neural.solver import fit_together
-from sparsesim.solvers.neural.sparse import Selection, decoded, select_batches, select_rows, selection_of, values_at
+from sparsesim.solvers.neural.sparse import HostSelection, decoded, select_batches, select_rows, selection_of, values_at
 from sparsesim.solvers.neural.topk import TopK
 from sparsesim.solvers.neural.train import Training
 
@@ -30,7 +30,7 @@ def normal(seed: int, *shape: int, dtype=torch.float64) -> torch.Tensor:
     return torch.from_numpy(rng(seed).standard_normal(shape)).to(dtype)
 
 
-def dense(selection: Selection, values=None) -> np.ndarray:
+def dense(selection: HostSelection, values=None) -> np.ndarray:
     """The selection as a mask, or with values as codes, ``(..., B, p)``."""
     members, batch, p = selection.members
     out = np.zeros((members * batch, members * p))

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from sparsesim._arrays import Rng
 from sparsesim.solvers.neural.dead import DeadLatents
+from sparsesim.solvers.neural.selected import Selection
 from sparsesim.solvers.neural.selection import largest_magnitude
 from sparsesim.solvers.neural.selective import SelectiveModule, SelectiveSolver
-from sparsesim.solvers.neural.sparse import Selection, select_rows
+from sparsesim.solvers.neural.sparse import select_rows
 
 
 @final

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import final
 
 import numpy as np
@@ -14,8 +13,8 @@ from sparsesim._arrays import FloatArray, Rng, check_int, check_real
 from sparsesim.solvers.learn import MethodOfOptimalDirections
 from sparsesim.solvers.neural.ranks import leading
 from sparsesim.solvers.neural.samplewise import SampleWiseModule
+from sparsesim.solvers.neural.selected import Selection
 from sparsesim.solvers.neural.solver import NeuralSolver, check_neural
-from sparsesim.solvers.neural.sparse import Selection
 from sparsesim.solvers.neural.topk import TopK
 from sparsesim.solvers.neural.train import Training
 from sparsesim.solvers.pursuit import OrthogonalMatchingPursuit
@@ -109,10 +108,8 @@ class AdaptiveKModule(SampleWiseModule):
 
     def errors(self, x: Tensor, u: Tensor, values: Tensor, chosen: Selection) -> tuple[dict[str, Tensor], Tensor]:
         errors, reconstruction = super().errors(x, u, values, chosen)
-        bounds = chosen.indptr[:: x.shape[-2]]
-        totals = [values[low:high].sum() for low, high in pairwise(bounds)]
         norms = torch.linalg.vector_norm(x, dim=-1).sum(-1).clamp_min(torch.finfo(x.dtype).tiny)
-        return {**errors, "l1": self.l1 * torch.stack(totals).view(norms.shape) / norms}, reconstruction
+        return {**errors, "l1": self.l1 * chosen.sums_of_members(values) / norms}, reconstruction
 
 
 @final

@@ -8,9 +8,10 @@ from typing import ClassVar, final
 from torch import Tensor
 
 from sparsesim._arrays import Rng
+from sparsesim.solvers.neural.selected import Selection
 from sparsesim.solvers.neural.selection import largest_of_batch
 from sparsesim.solvers.neural.selective import SelectiveModule, SelectiveSolver
-from sparsesim.solvers.neural.sparse import Selection, select_batches
+from sparsesim.solvers.neural.sparse import select_batches
 from sparsesim.solvers.neural.threshold import BatchThreshold
 
 

@@ -12,9 +12,10 @@ from sparsesim._arrays import FloatArray, Rng, check_real
 from sparsesim.solvers.neural.latent_threshold import LatentThresholds
 from sparsesim.solvers.neural.module import Step
 from sparsesim.solvers.neural.ranks import leading, ranks
+from sparsesim.solvers.neural.selected import Selection
 from sparsesim.solvers.neural.selection import largest_of_batch
 from sparsesim.solvers.neural.selective import SelectiveModule, SelectiveSolver
-from sparsesim.solvers.neural.sparse import Selection, select_batches, selection_of
+from sparsesim.solvers.neural.sparse import select_batches, selection_of
 from sparsesim.solvers.neural.underused import UnderusedLatents, zipf_shares
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import final
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sparsesim.solvers.neural.sparse import Selection
+from sparsesim.solvers.neural.selected import Selection
 
 
 @final
@@ -33,12 +32,7 @@ class LatentThresholds(nn.Module):
         """Take note of the ``values (nnz,)`` kept at a selection."""
         if not self.training:
             return
-        indptr, _, places = chosen.by_latent
-        smallest = np.full(len(indptr) - 1, np.inf, dtype=np.float32)
-        filled = np.flatnonzero(np.diff(indptr))
-        if len(filled):
-            smallest[filled] = np.minimum.reduceat(values.detach().numpy()[places], indptr[filled])
-        least = torch.from_numpy(smallest).view_as(self.value)
+        least = chosen.smallest_of_latents(values)
         self.seen.add_(least.isfinite())
         rate = 1.0 / self.seen.clamp(1.0, self.memory)
         self.value.add_(torch.where(least.isfinite(), (least - self.value) * rate, 0.0))

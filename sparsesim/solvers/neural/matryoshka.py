@@ -14,8 +14,9 @@ from sparsesim._identity import Role, stream
 from sparsesim.solvers.neural.batch_topk import BatchTopKModule
 from sparsesim.solvers.neural.module import Step
 from sparsesim.solvers.neural.pieces import squared_error
+from sparsesim.solvers.neural.selected import Selection
 from sparsesim.solvers.neural.selective import SelectiveSolver
-from sparsesim.solvers.neural.sparse import Selection, decoded
+from sparsesim.solvers.neural.sparse import decoded
 
 SHARES = (1 / 32, 3 / 32, 7 / 32, 15 / 32, 1.0)  # the published prefixes, as shares of their width of 65536
 _STREAM = 41  # tells the random prefixes of a seed from the other random laws of that seed

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from sparsesim._arrays import Rng, check_int, check_real
 from sparsesim.solvers.neural.pieces import squared_error
+from sparsesim.solvers.neural.selected import Selection
 from sparsesim.solvers.neural.selective import SelectiveSolver
-from sparsesim.solvers.neural.sparse import Selection, select_rows, values_at
+from sparsesim.solvers.neural.sparse import select_rows, values_at
 from sparsesim.solvers.neural.topk import TopKModule
 
 

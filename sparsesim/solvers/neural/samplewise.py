@@ -6,8 +6,9 @@ from abc import abstractmethod
 
 from torch import Tensor
 
+from sparsesim.solvers.neural.selected import Selection
 from sparsesim.solvers.neural.selective import SelectiveModule
-from sparsesim.solvers.neural.sparse import Selection, selection_of
+from sparsesim.solvers.neural.sparse import selection_of
 
 
 class SampleWiseModule(SelectiveModule):

@@ -13,8 +13,9 @@ from sparsesim._arrays import Rng, check_int, check_real
 from sparsesim.solvers.neural.dead import DeadLatents
 from sparsesim.solvers.neural.module import Step
 from sparsesim.solvers.neural.pieces import UnitDecoder, squared_error
+from sparsesim.solvers.neural.selected import Selection
 from sparsesim.solvers.neural.solver import NeuralSolver, check_neural
-from sparsesim.solvers.neural.sparse import Selection, decoded, selection_of, values_at
+from sparsesim.solvers.neural.sparse import decoded, selection_of, values_at
 from sparsesim.solvers.neural.train import Training
 
 

@@ -1,10 +1,11 @@
 """The sparse layer: codes are values at a selection, and decoding and all weight gradients cost what was selected.
 
-Only the encoder's product is dense. The kernels run on the CPU.
+Only the encoder's product is dense. The kernels of this module run on the CPU, those of ``device`` elsewhere.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -18,13 +19,17 @@ from torch import Tensor
 from sparsesim._arrays import IntArray
 from sparsesim.kernels import selection as chosen
 from sparsesim.kernels import training as kernels
+from sparsesim.solvers.neural.device import place
+from sparsesim.solvers.neural.device import selection as away
+from sparsesim.solvers.neural.selected import Selection
 from sparsesim.solvers.neural.selection import largest, of_batch
+from sparsesim.solvers.neural.sink import Sink
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Selection:
-    """Which latents of which samples speak, for E members with batches of B and p latents each.
+class HostSelection(Selection):
+    """A selection as two numpy arrays, which the kernels read.
 
     Row r of ``indptr (E B + 1,)`` is sample r % B of member r // B; ``indices`` hold e p + j, ascending within a row.
     """
@@ -32,11 +37,6 @@ class Selection:
     indptr: npt.NDArray[np.int64]
     indices: npt.NDArray[np.int32]
     shape: tuple[int, ...]
-
-    @property
-    def members(self) -> tuple[int, int, int]:
-        """Return E (1 for a single model), B and p."""
-        return (self.shape[0] if len(self.shape) == 3 else 1), self.shape[-2], self.shape[-1]
 
     @cached_property
     def by_latent(self) -> tuple[IntArray, IntArray, IntArray]:
@@ -46,26 +46,49 @@ class Selection:
         return found
 
     def counts(self) -> Tensor:
-        """Return how often each latent speaks, ``(..., p)``, in float32."""
         counts = np.diff(self.by_latent[0]).astype(np.float32)
         return torch.from_numpy(counts).view(*self.shape[:-2], self.shape[-1])
 
     def smallest(self, values: Tensor) -> Tensor:
-        """Return the smallest of ``values`` of each member, ``()`` or ``(E,)``; infinity where there is none."""
-        bounds = self.indptr[:: self.members[1] or 1].tolist()
         known = values.detach()
         parts = [
-            known[low:high].amin() if high > low else known.new_tensor(torch.inf) for low, high in pairwise(bounds)
+            known[low:high].amin() if high > low else known.new_tensor(torch.inf) for low, high in self._of_members()
         ]
         return torch.stack(parts).view(self.shape[:-2])
 
-    def restricted(self, low: int, high: int) -> tuple[Selection, Tensor]:
-        """Return the part with latents in [low, high) and its places among the values."""
+    def smallest_of_latents(self, values: Tensor) -> Tensor:
+        indptr, _, places = self.by_latent
+        smallest = np.full(len(indptr) - 1, np.inf, dtype=np.float32)
+        filled = np.flatnonzero(np.diff(indptr))
+        if len(filled):
+            smallest[filled] = np.minimum.reduceat(values.detach().numpy()[places], indptr[filled])
+        return torch.from_numpy(smallest).view(*self.shape[:-2], self.shape[-1])
+
+    def sums_of_rows(self, values: Tensor) -> Tensor:
+        rows = torch.from_numpy(np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr)))
+        return values.new_zeros(len(self.indptr) - 1).index_add(0, rows, values).view(self.shape[:-1])
+
+    def sums_of_members(self, values: Tensor) -> Tensor:
+        return torch.stack([values[low:high].sum() for low, high in self._of_members()]).view(self.shape[:-2])
+
+    def _of_members(self) -> Iterator[tuple[int, int]]:
+        """Yield where the values of each member begin and end."""
+        return pairwise(self.indptr[:: self.members[1] or 1].tolist())
+
+    def restricted(self, low: int, high: int) -> tuple[Selection, Tensor | slice]:
         members, _, p = self.members
         local = self.indices % p if members > 1 else self.indices
         kept = (local >= low) & (local < high)
         indptr = np.concatenate([[0], np.cumsum(kept)])[self.indptr]
-        return Selection(indptr, self.indices[kept], self.shape), torch.from_numpy(np.flatnonzero(kept))
+        return HostSelection(indptr, self.indices[kept], self.shape), torch.from_numpy(np.flatnonzero(kept))
+
+    def values_at(self, x: Tensor, encoder: Tensor, encoder_bias: Tensor, bias: Tensor, u: Tensor) -> Tensor:
+        values: Tensor = _Values.apply(x, encoder, encoder_bias, bias, u, self)  # type: ignore[no-untyped-call]
+        return values
+
+    def decoded(self, values: Tensor, decoder: Tensor) -> Tensor:
+        out: Tensor = _Decoded.apply(values, decoder, self)  # type: ignore[no-untyped-call]
+        return out
 
 
 def _batched(u: Tensor) -> npt.NDArray[Any]:
@@ -84,25 +107,31 @@ INSERTION = 96  # the k up to which keeping a row's largest entries in a sorted 
 
 def select_rows(u: Tensor, k: Tensor, *, magnitude: bool = False) -> Selection:
     """Return the ``k`` (one or ``(E,)``) largest positive entries of each row of ``u (..., B, p)``, see `largest`."""
+    if not place.on_host(u):
+        return away.select_rows(u, k, magnitude=magnitude)
     if int(k.max()) > INSERTION:
         return selection_of(largest(u.detach().abs() if magnitude else u, k))
     batched = _batched(u)
     found = chosen.select_rows(batched, _each(k, len(batched)), magnitude=magnitude)
-    return Selection(*found, tuple(u.shape))
+    return HostSelection(*found, tuple(u.shape))
 
 
 def select_batches(u: Tensor, k: Tensor, *, magnitude: bool = False) -> Selection:
     """Return the ``B k`` largest positive entries of each batch ``u (..., B, p)``, see `largest_of_batch`."""
+    if not place.on_host(u):
+        return away.select_batches(u, of_batch(k, u.shape[-2]), magnitude=magnitude)
     batched = _batched(u)
     found = chosen.select_batches(batched, _each(of_batch(k, u.shape[-2]), len(batched)), magnitude=magnitude)
-    return Selection(*found, tuple(u.shape))
+    return HostSelection(*found, tuple(u.shape))
 
 
 def selection_of(mask: Tensor) -> Selection:
     """Return the nonzero entries of ``mask (..., B, p)``."""
+    if not place.on_host(mask):
+        return away.Masked(mask != 0)
     array = _batched(mask)
     indptr = np.empty(array.shape[0] * array.shape[1] + 1, np.int64)
-    return Selection(indptr, chosen.mask_selection(array, indptr), tuple(mask.shape))
+    return HostSelection(indptr, chosen.mask_selection(array, indptr), tuple(mask.shape))
 
 
 def _rows(tensor: Tensor) -> npt.NDArray[Any]:
@@ -111,33 +140,15 @@ def _rows(tensor: Tensor) -> npt.NDArray[Any]:
     return array
 
 
-class _Gradient:
-    """Where the gradient of a parameter goes: into what the optimiser reads, in place, or into a new tensor.
-
-    While a model is trained its parameters have an attribute ``sink``, their gradient; adding to it here saves a dense
-    tensor of zeros and its addition. Autograd is then given None.
-    """
-
-    def __init__(self, parameter: Tensor) -> None:
-        self.sink: Tensor | None = getattr(parameter, "sink", None)
-        self.like = parameter
-
-    def open(self) -> Tensor:
-        return torch.zeros_like(self.like) if self.sink is None else self.sink
-
-    def close(self, gradient: Tensor) -> Tensor | None:
-        return gradient if self.sink is None else None
-
-
 class _Values(torch.autograd.Function):
     """Pre-activations at a selection, u = (x - b_d) W_e' + b_e, given the dense u."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, encoder: Tensor, encoder_bias: Tensor, bias: Tensor, u: Tensor, selection: Selection
+        ctx: Any, x: Tensor, encoder: Tensor, encoder_bias: Tensor, bias: Tensor, u: Tensor, selection: HostSelection
     ) -> Tensor:
         ctx.selection = selection
-        ctx.gradients = tuple(map(_Gradient, (encoder, encoder_bias, bias)))
+        ctx.gradients = tuple(map(Sink, (encoder, encoder_bias, bias)))
         ctx.save_for_backward(x, encoder, bias)
         values = kernels.pick(selection.indptr, selection.indices, _batched(u))
         return torch.from_numpy(values)
@@ -177,8 +188,8 @@ class _Decoded(torch.autograd.Function):
     """The sum of the selected atoms, weighted by the values."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, decoder: Tensor, selection: Selection) -> Tensor:
-        ctx.selection, ctx.gradient = selection, _Gradient(decoder)
+    def forward(ctx: Any, values: Tensor, decoder: Tensor, selection: HostSelection) -> Tensor:
+        ctx.selection, ctx.gradient = selection, Sink(decoder)
         ctx.save_for_backward(values, decoder)
         out = decoder.new_zeros((*selection.shape[:-1], decoder.shape[-1]))
         kernels.add_product_(
@@ -202,11 +213,9 @@ def values_at(
     x: Tensor, encoder: Tensor, encoder_bias: Tensor, bias: Tensor, u: Tensor, selection: Selection
 ) -> Tensor:
     """Return ``u`` at the ``selection``, ``(nnz,)``, with the gradients of u = (x - bias) encoder' + encoder_bias."""
-    values: Tensor = _Values.apply(x, encoder, encoder_bias, bias, u, selection)  # type: ignore[no-untyped-call]
-    return values
+    return selection.values_at(x, encoder, encoder_bias, bias, u)
 
 
 def decoded(values: Tensor, decoder: Tensor, selection: Selection) -> Tensor:
     """Return ``z @ decoder (..., p, d)``, of shape ``(..., B, d)``, for codes z of ``values`` at the ``selection``."""
-    out: Tensor = _Decoded.apply(values, decoder, selection)  # type: ignore[no-untyped-call]
-    return out
+    return selection.decoded(values, decoder)

@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import final
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from sparsesim._arrays import Rng, check_int, check_real
 from sparsesim.solvers.neural.ranks import ranks
 from sparsesim.solvers.neural.samplewise import SampleWiseModule
+from sparsesim.solvers.neural.selected import Selection
 from sparsesim.solvers.neural.solver import NeuralSolver, check_neural
-from sparsesim.solvers.neural.sparse import Selection
 from sparsesim.solvers.neural.topk import TopK
 from sparsesim.solvers.neural.train import Training
 
@@ -43,8 +42,7 @@ class TopAFAModule(SampleWiseModule):
 
     def errors(self, x: Tensor, u: Tensor, values: Tensor, chosen: Selection) -> tuple[dict[str, Tensor], Tensor]:
         errors, reconstruction = super().errors(x, u, values, chosen)
-        rows = torch.from_numpy(np.repeat(np.arange(len(chosen.indptr) - 1), np.diff(chosen.indptr)))
-        squares = x.new_zeros(len(chosen.indptr) - 1).index_add(0, rows, values.square()).view(x.shape[:-1])
+        squares = chosen.sums_of_rows(values.square())
         excess = (squares + NOTHING).sqrt() - self.target(x)
         return {**errors, "norm": self.norm_weight * excess.square().mean(-1)}, reconstruction
 

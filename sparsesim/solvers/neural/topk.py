@@ -8,9 +8,10 @@ from typing import final
 from torch import Tensor
 
 from sparsesim._arrays import Rng
+from sparsesim.solvers.neural.selected import Selection
 from sparsesim.solvers.neural.selection import largest
 from sparsesim.solvers.neural.selective import SelectiveModule, SelectiveSolver
-from sparsesim.solvers.neural.sparse import Selection, select_rows
+from sparsesim.solvers.neural.sparse import select_rows
 
 
 class TopKModule(SelectiveModule):

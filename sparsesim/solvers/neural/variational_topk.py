@@ -13,9 +13,9 @@ from sparsesim._arrays import Rng, check_real
 from sparsesim.solvers.neural.dense import dense_losses
 from sparsesim.solvers.neural.module import Step
 from sparsesim.solvers.neural.pieces import affine, drawn
+from sparsesim.solvers.neural.selected import Selection
 from sparsesim.solvers.neural.selection import largest_magnitude
 from sparsesim.solvers.neural.selective import SelectiveSolver
-from sparsesim.solvers.neural.sparse import Selection
 from sparsesim.solvers.neural.topk import TopKModule
 
 VARIANCES = ("none", "unit", "learned")

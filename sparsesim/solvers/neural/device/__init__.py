@@ -1,0 +1,5 @@
+"""The sparse layer away from the host: static shapes, no look at a value, sums in one fixed order.
+
+``reference`` is plain torch and runs anywhere; ``compiled`` are Triton kernels with the same interface, for GPUs and
+for Triton's interpreter. ``place`` says which of them serves a tensor.
+"""

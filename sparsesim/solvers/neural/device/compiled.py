@@ -1,0 +1,131 @@
+# mypy: disable-error-code="no-untyped-def, no-untyped-call"
+"""The operations of ``reference`` as Triton kernels: rows in registers, no dense codes, no atomic additions.
+
+Every sum has one fixed order, so that two runs give the same bits. Only this module imports Triton.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from sparsesim.solvers.neural.device import reference
+from sparsesim.solvers.neural.device.reference import Places, by_column, integers
+
+WIDEST = 2**14  # entries of a row that are held in registers
+COLUMNS = 128  # columns of a table that one program sums
+CHUNK = 256  # places that one program sums: a latent that fires in most of a batch must not keep the others waiting
+
+__all__ = ["balanced_sums", "by_column", "dots", "largest_of_rows", "sums"]
+
+
+@triton.jit
+def _largest(keys, limits, columns, filled, p, k, BITS: tl.constexpr, BLOCK: tl.constexpr):
+    """One row: the largest bar that enough keys reach is found bit by bit; those above it and the first at it stay."""
+    row = tl.program_id(0).to(tl.int64)
+    place = tl.arange(0, BLOCK)
+    key = tl.load(keys + row * p + place, mask=place < p, other=0)
+    wanted = tl.load(limits + row)
+    bar = tl.zeros((), dtype=key.dtype)
+    for step in range(0, BITS):
+        higher = bar + (tl.full((), 1, key.dtype) << (BITS - 1 - step))
+        bar = tl.where(tl.sum((key >= higher).to(tl.int32), 0) >= wanted, higher, bar)
+    above = key > bar
+    level = (key == bar) & (key > 0)
+    spare = wanted - tl.sum(above.to(tl.int32), 0)
+    kept = above | (level & (tl.cumsum(level.to(tl.int32), 0) <= spare))
+    rank = tl.cumsum(kept.to(tl.int32), 0) - 1
+    tl.store(columns + row * k + rank, place, mask=kept)
+    tl.store(filled + row * k + rank, kept, mask=kept)
+
+
+def largest_of_rows(u: Tensor, k: int, limits: Tensor | None = None, magnitude: bool = False) -> Places:
+    """Return what `reference.largest_of_rows` does, each row read once; rows too wide for registers are left to it."""
+    rows, p = u.shape
+    if p > WIDEST:
+        return reference.largest_of_rows(u, k, limits, magnitude)
+    keys = integers(u, magnitude)
+    most = torch.full((rows,), k, dtype=torch.int32, device=u.device) if limits is None else limits.to(torch.int32)
+    columns = torch.full((rows, k), p - 1, dtype=torch.int32, device=u.device)
+    filled = torch.zeros((rows, k), dtype=torch.bool, device=u.device)
+    bits = 8 * keys.element_size() - 1
+    _largest[(rows,)](keys, most, columns, filled, p, k, BITS=bits, BLOCK=triton.next_power_of_2(p))
+    return columns, filled
+
+
+@triton.jit
+def _sum(bounds, index, weight, table, out, d, BLOCK: tl.constexpr):
+    """One row and one block of columns: the places of the row one after the other."""
+    row = tl.program_id(0).to(tl.int64)
+    column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    inside = column < d
+    total = tl.zeros((BLOCK,), dtype=out.dtype.element_ty)
+    for t in range(tl.load(bounds + row), tl.load(bounds + row + 1)):
+        source = tl.load(index + t).to(tl.int64)
+        total += tl.load(weight + t) * tl.load(table + source * d + column, mask=inside, other=0.0)
+    tl.store(out + row * d + column, total, mask=inside)
+
+
+def sums(bounds: Tensor, index: Tensor, weight: Tensor, table: Tensor) -> Tensor:
+    """Return what `reference.sums` does: one program for each row and each block of columns."""
+    d, table = table.shape[1], table.contiguous()
+    out = torch.empty((len(bounds) - 1, d), dtype=table.dtype, device=table.device)
+    block = min(COLUMNS, triton.next_power_of_2(d))
+    grid = (len(out), triton.cdiv(d, block))
+    _sum[grid](bounds, index, weight.contiguous(), table, out, d, BLOCK=block)
+    return out
+
+
+@triton.jit
+def _sum_chunk(bounds, first, owner, index, weight, table, out, d, BLOCK: tl.constexpr, CHUNK: tl.constexpr):
+    """One chunk of one row and one block of columns; a chunk without an owner has nothing to sum."""
+    chunk = tl.program_id(0).to(tl.int64)
+    column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    inside = column < d
+    row = tl.load(owner + chunk)
+    low = tl.load(bounds + row) + (chunk - tl.load(first + row)) * CHUNK
+    high = tl.minimum(low + CHUNK, tl.load(bounds + row + 1).to(tl.int64))
+    total = tl.zeros((BLOCK,), dtype=out.dtype.element_ty)
+    for t in range(low, high):
+        source = tl.load(index + t).to(tl.int64)
+        total += tl.load(weight + t) * tl.load(table + source * d + column, mask=inside, other=0.0)
+    tl.store(out + chunk * d + column, total, mask=inside)
+
+
+def balanced_sums(bounds: Tensor, index: Tensor, weight: Tensor, table: Tensor) -> Tensor:
+    """Return what `reference.sums` does, long rows in chunks of `CHUNK` places whose sums are added in their order."""
+    rows, d, table = len(bounds) - 1, table.shape[1], table.contiguous()
+    chunks = rows + len(index) // CHUNK  # as many as there can be: shapes must not depend on values
+    first = torch.zeros_like(bounds)
+    first[1:] = ((bounds.diff() + (CHUNK - 1)) // CHUNK).cumsum(0)
+    place = torch.arange(chunks, dtype=bounds.dtype, device=bounds.device)
+    owner = (torch.searchsorted(first, place, right=True) - 1).clamp_max(rows - 1)
+    parts = torch.empty((chunks, d), dtype=table.dtype, device=table.device)
+    block = min(COLUMNS, triton.next_power_of_2(d))
+    grid = (chunks, triton.cdiv(d, block))
+    _sum_chunk[grid](bounds, first, owner, index, weight.contiguous(), table, parts, d, BLOCK=block, CHUNK=CHUNK)
+    ones = torch.ones(chunks, dtype=table.dtype, device=table.device)
+    return sums(first, place, ones, parts)
+
+
+@triton.jit
+def _dots(bounds, index, left, right, out, d, BLOCK: tl.constexpr):
+    """One row: its part of ``left`` stays in registers while the rows of ``right`` pass."""
+    row = tl.program_id(0).to(tl.int64)
+    column = tl.arange(0, BLOCK)
+    inside = column < d
+    own = tl.load(left + row * d + column, mask=inside, other=0.0)
+    for t in range(tl.load(bounds + row), tl.load(bounds + row + 1)):
+        other = tl.load(index + t).to(tl.int64)
+        passing = tl.load(right + other * d + column, mask=inside, other=0.0)
+        tl.store(out + t, tl.sum(own * passing, 0))
+
+
+def dots(bounds: Tensor, index: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """Return what `reference.dots` does: one program for each row."""
+    out, d = torch.empty(len(index), dtype=left.dtype, device=left.device), left.shape[1]
+    block = triton.next_power_of_2(d)
+    _dots[(len(bounds) - 1,)](bounds, index, left.contiguous(), right.contiguous(), out, d, BLOCK=block)
+    return out

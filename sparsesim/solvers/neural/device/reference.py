@@ -1,0 +1,74 @@
+"""The operations of a sparse layer in plain torch: static shapes, no synchronisation, one fixed order of every sum.
+
+A sparse matrix of N places is ``bounds (S + 1,)``, the places of each row, ``index (N,)``, their columns, and ``weight
+(N,)``. N is fixed, so that a graph can be captured: a place that nobody fills has weight zero and a legal column.
+Indices are int32. Each function has a twin in ``compiled``.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding_bag
+
+Places = tuple[Tensor, Tensor]  # columns, and whether the place is filled
+
+
+def integers(u: Tensor, magnitude: bool) -> Tensor:
+    """Return integers in the order of the floats, positive where these are: the bits, without the sign on request."""
+    kind, ones = (torch.int32, 2**31 - 1) if u.dtype == torch.float32 else (torch.int64, 2**63 - 1)
+    keys = u.detach().contiguous().view(kind)
+    return keys & ones if magnitude else keys
+
+
+def _first(keys: Tensor, k: int) -> Tensor:
+    """Return the columns ``(R, k)`` of the largest ``keys (R, p)``, the largest first and of equal ones the lowest."""
+    if keys.dtype == torch.int64:
+        return keys.sort(dim=-1, descending=True, stable=True).indices[:, :k]
+    p = keys.shape[-1]  # one integer holds the key and, below it, the column: no two are equal
+    late = torch.arange(p - 1, -1, -1, device=keys.device)
+    return keys.to(torch.int64).mul_(2**32).add_(late).topk(k, dim=-1).indices
+
+
+def largest_of_rows(u: Tensor, k: int, limits: Tensor | None = None, magnitude: bool = False) -> Places:
+    """Return the columns ``(R, k)`` of the k largest positive entries of each row of ``u (R, p)``, ascending.
+
+    Ties go to the lowest column. A row with fewer positive entries has the columns p - 1 at its end, not filled.
+    Row r takes ``limits[r]`` (at most k) where they are given. With ``magnitude`` entries are compared by |u|.
+    """
+    keys, p = integers(u, magnitude), u.shape[-1]
+    found = _first(keys, k)
+    missing = keys.gather(-1, found) <= 0
+    if limits is not None:
+        missing |= torch.arange(k, device=u.device) >= limits.unsqueeze(-1)
+    columns = found.masked_fill(missing, p).sort(dim=-1).values
+    return columns.clamp_max(p - 1).to(torch.int32), columns < p
+
+
+def by_column(index: Tensor, columns: int) -> tuple[Tensor, Tensor]:
+    """Return ``bounds (columns + 1,)`` and the places ``(N,)`` of a sparse matrix column by column, in their order."""
+    ordered, places = index.sort(stable=True)
+    edges = torch.arange(columns + 1, dtype=index.dtype, device=index.device)
+    return torch.searchsorted(ordered, edges, out_int32=True), places.to(torch.int32)
+
+
+def sums(bounds: Tensor, index: Tensor, weight: Tensor, table: Tensor) -> Tensor:
+    """Return the product ``(S, d)`` of a sparse matrix and ``table (T, d)``, each row summed in its own order.
+
+    The places must be those of the rows and no others: ``bounds`` begins at 0 and ends at N.
+    """
+    return embedding_bag(
+        index, table, bounds.to(index.dtype), mode="sum", per_sample_weights=weight, include_last_offset=True
+    )
+
+
+def balanced_sums(bounds: Tensor, index: Tensor, weight: Tensor, table: Tensor) -> Tensor:
+    """Return what `sums` does; for rows whose lengths differ greatly, as those of latents do."""
+    return sums(bounds, index, weight, table)
+
+
+def dots(bounds: Tensor, index: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """Return the inner products ``(N,)`` of ``left[row]`` and ``right[index]`` for each place of each row."""
+    places = torch.arange(len(index), dtype=bounds.dtype, device=bounds.device)
+    rows = torch.searchsorted(bounds, places, right=True) - 1
+    return (left.index_select(0, rows) * right.index_select(0, index)).sum(-1)

@@ -1,0 +1,222 @@
+"""Selections away from the host: a fixed number of places a batch, or a mask, and never a look at a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from sparsesim.solvers.neural.device.place import operations
+from sparsesim.solvers.neural.selected import Selection
+from sparsesim.solvers.neural.sink import Sink
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Placed(Selection):
+    """As many places as could be needed, row by row: place t of row r, in ``bounds (E B + 1,)``, has latent index[t].
+
+    Latents are numbered e p + j, ascending within a row. Where ``filled`` is false nobody speaks.
+    """
+
+    bounds: Tensor
+    index: Tensor
+    filled: Tensor
+    shape: tuple[int, ...]
+    whole: Placed | None = None  # that of which this is a part: both share the order by latents
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """Return the row of each place."""
+        places = torch.arange(len(self.index), dtype=torch.int32, device=self.index.device)
+        return torch.searchsorted(self.bounds, places, right=True, out_int32=True) - 1
+
+    @cached_property
+    def by_latent(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return bounds ``(E p + 1,)``, rows and places, latent by latent."""
+        if self.whole is not None:
+            return self.whole.by_latent
+        members, _, p = self.members
+        bounds, places = operations(self.index).by_column(self.index, members * p)
+        return bounds, self.rows.index_select(0, places), places
+
+    def counts(self) -> Tensor:
+        members, _, p = self.members
+        total = torch.zeros(members * p, dtype=torch.float32, device=self.index.device)
+        total.index_add_(0, self.index, self.filled.to(total.dtype))  # of ones: exact in any order
+        return total.view(*self.shape[:-2], p)
+
+    def smallest(self, values: Tensor) -> Tensor:
+        known = values.detach().masked_fill(~self.filled, torch.inf)
+        return known.view(self.members[0], -1).amin(-1).view(self.shape[:-2])
+
+    def smallest_of_latents(self, values: Tensor) -> Tensor:
+        members, _, p = self.members
+        known = values.detach().masked_fill(~self.filled, torch.inf)
+        least = known.new_full((members * p,), torch.inf)
+        least.scatter_reduce_(0, self.index.to(torch.int64), known, "amin")
+        return least.view(*self.shape[:-2], p)
+
+    def sums_of_rows(self, values: Tensor) -> Tensor:
+        members, _, p = self.members
+        return self.decoded(values, values.new_ones((members * p, 1))).squeeze(-1)
+
+    def sums_of_members(self, values: Tensor) -> Tensor:
+        return self.sums_of_rows(values).sum(-1)
+
+    def restricted(self, low: int, high: int) -> tuple[Selection, Tensor | slice]:
+        local = self.index % self.shape[-1]
+        return replace(self, filled=self.filled & (local >= low) & (local < high), whole=self), slice(None)
+
+    def values_at(self, x: Tensor, encoder: Tensor, encoder_bias: Tensor, bias: Tensor, u: Tensor) -> Tensor:
+        values: Tensor = _Values.apply(x, encoder, encoder_bias, bias, u, self)  # type: ignore[no-untyped-call]
+        return values
+
+    def decoded(self, values: Tensor, decoder: Tensor) -> Tensor:
+        out: Tensor = _Decoded.apply(values, decoder, self)  # type: ignore[no-untyped-call]
+        return out
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    """Return ``tensor (..., a, b)`` as a matrix of all rows."""
+    return tensor.detach().reshape(-1, tensor.shape[-1])
+
+
+class _Values(torch.autograd.Function):
+    """Pre-activations at the places, u = (x - b_d) W_e' + b_e, given the dense u; zero where a place is empty."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, encoder: Tensor, encoder_bias: Tensor, bias: Tensor, u: Tensor, chosen: Placed
+    ) -> Tensor:
+        ctx.chosen, ctx.sinks = chosen, tuple(map(Sink, (encoder, encoder_bias, bias)))
+        ctx.save_for_backward(x, encoder, bias)
+        p = chosen.shape[-1]
+        place = chosen.rows.to(torch.int64) * p + chosen.index % p
+        return u.detach().reshape(-1).index_select(0, place).masked_fill_(~chosen.filled, 0.0)
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
+        x, encoder, bias = ctx.saved_tensors
+        chosen, (for_encoder, for_threshold, for_bias) = ctx.chosen, ctx.sinks
+        kernels, slope = operations(x), slopes[0].masked_fill(~chosen.filled, 0.0)
+        bounds, rows, places = chosen.by_latent
+        centred = x.detach() - bias.unsqueeze(-2)
+        table = torch.cat([_flat(centred), x.new_ones((len(chosen.bounds) - 1, 1))], dim=1)  # the last: that of b_e
+        both = kernels.balanced_sums(bounds, rows, slope.index_select(0, places), table)
+        total = both[:, -1].reshape(for_threshold.like.shape)
+        shift = -(total.unsqueeze(-2) @ encoder).squeeze(-2)
+        back = None
+        if ctx.needs_input_grad[0]:
+            back = kernels.sums(chosen.bounds, chosen.index, slope, _flat(encoder)).view(x.shape)
+        weights = both[:, :-1].reshape(encoder.shape)
+        return back, for_encoder.take(weights), for_threshold.take(total), for_bias.take(shift), None, None
+
+
+class _Decoded(torch.autograd.Function):
+    """The sum of the atoms of the filled places, weighted by the values."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, decoder: Tensor, chosen: Placed) -> Tensor:
+        ctx.chosen, ctx.sink = chosen, Sink(decoder)
+        ctx.save_for_backward(values, decoder)
+        weight = values.detach().masked_fill(~chosen.filled, 0.0)
+        out: Tensor = operations(values).sums(chosen.bounds, chosen.index, weight, _flat(decoder))
+        return out.view(*chosen.shape[:-1], decoder.shape[-1])
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
+        values, decoder = ctx.saved_tensors
+        chosen, slope = ctx.chosen, _flat(slopes[0])
+        kernels, weight = operations(values), values.masked_fill(~chosen.filled, 0.0)
+        towards = kernels.dots(chosen.bounds, chosen.index, slope, _flat(decoder)).masked_fill_(~chosen.filled, 0.0)
+        if not ctx.needs_input_grad[1]:
+            return towards, None, None
+        bounds, rows, places = chosen.by_latent
+        weights = kernels.balanced_sums(bounds, rows, weight.index_select(0, places), slope)
+        return towards, ctx.sink.take(weights.view(decoder.shape)), None
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Masked(Selection):
+    """A mask ``(..., B, p)`` of who speaks, for choices whose number is not known before: all products are dense."""
+
+    mask: Tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        """Return that of the mask."""
+        return tuple(self.mask.shape)
+
+    def counts(self) -> Tensor:
+        return self.mask.sum(-2, dtype=torch.float32)
+
+    def _known(self, values: Tensor) -> Tensor:
+        return values.detach().view(self.shape).masked_fill(~self.mask, torch.inf)
+
+    def smallest(self, values: Tensor) -> Tensor:
+        return self._known(values).amin((-2, -1))
+
+    def smallest_of_latents(self, values: Tensor) -> Tensor:
+        return self._known(values).amin(-2)
+
+    def sums_of_rows(self, values: Tensor) -> Tensor:
+        return (values.view(self.shape) * self.mask).sum(-1)
+
+    def sums_of_members(self, values: Tensor) -> Tensor:
+        return self.sums_of_rows(values).sum(-1)
+
+    def restricted(self, low: int, high: int) -> tuple[Selection, Tensor | slice]:
+        latents = torch.arange(self.shape[-1], device=self.mask.device)
+        return Masked(self.mask & (latents >= low) & (latents < high)), slice(None)
+
+    def values_at(self, x: Tensor, encoder: Tensor, encoder_bias: Tensor, bias: Tensor, u: Tensor) -> Tensor:
+        fresh = (x - bias.unsqueeze(-2)) @ encoder.mT + encoder_bias.unsqueeze(-2)
+        return (fresh * self.mask).reshape(-1)
+
+    def decoded(self, values: Tensor, decoder: Tensor) -> Tensor:
+        return (values.view(self.shape) * self.mask) @ decoder
+
+
+@lru_cache(maxsize=64)
+def _vector(numbers: tuple[int, ...], device: torch.device) -> Tensor:
+    """Return ``numbers`` on ``device``; the copy is made once, since a captured graph must not wait for the host."""
+    return torch.tensor(numbers, dtype=torch.int32).to(device)
+
+
+def _most(k: Tensor, members: int, device: torch.device) -> tuple[int, Tensor | None]:
+    """Return the largest of the numbers ``k``, () or (E,) on the host, and all of them if they differ."""
+    numbers = tuple(int(number) for number in k.reshape(-1).expand(members).tolist())
+    return max(numbers), None if len(set(numbers)) == 1 else _vector(numbers, device)
+
+
+def select_rows(u: Tensor, k: Tensor, *, magnitude: bool = False) -> Placed:
+    """Return the ``k`` (one or ``(E,)``, on the host) largest positive entries of each row of ``u (..., B, p)``."""
+    members, batch, p = (u.shape[0] if u.ndim == 3 else 1), u.shape[-2], u.shape[-1]
+    most, limits = _most(k, members, u.device)
+    most = min(most, p)
+    if limits is not None:
+        limits = limits.unsqueeze(1).expand(members, batch).reshape(-1)
+    columns, filled = operations(u).largest_of_rows(_flat(u), most, limits, magnitude)
+    start = torch.arange(0, members * p, p, dtype=torch.int32, device=u.device)
+    index = (columns.view(members, batch, most) + start[:, None, None]).reshape(-1)
+    bounds = torch.arange(0, members * batch * most + 1, most, dtype=torch.int32, device=u.device)
+    return Placed(bounds, index, filled.reshape(-1), tuple(u.shape))
+
+
+def select_batches(u: Tensor, numbers: Tensor, *, magnitude: bool = False) -> Placed:
+    """Return the ``numbers`` (one or ``(E,)``, on the host) largest positive entries of each ``u (B, p)``."""
+    members, batch, p = (u.shape[0] if u.ndim == 3 else 1), u.shape[-2], u.shape[-1]
+    most, limits = _most(numbers, members, u.device)
+    columns, filled = operations(u).largest_of_rows(
+        u.detach().reshape(members, -1), min(most, batch * p), limits, magnitude
+    )
+    member = torch.arange(members, dtype=torch.int32, device=u.device).unsqueeze(1)
+    rows = (columns // p + member * batch).reshape(-1)
+    edges = torch.arange(members * batch + 1, dtype=torch.int32, device=u.device)
+    bounds = torch.searchsorted(rows, edges, out_int32=True)
+    return Placed(bounds, (columns % p + member * p).reshape(-1), filled.reshape(-1), tuple(u.shape))

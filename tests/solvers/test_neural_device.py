@@ -1,0 +1,157 @@
+"""The sparse layer away from the host: the same selections, products and gradients, in shapes that never change."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from sparsesim.solvers.neural import sparse
+from sparsesim.solvers.neural.device import reference
+from sparsesim.solvers.neural.device import selection as away
+
+INTERPRETED = importlib.util.find_spec("triton") is not None and os.environ.get("TRITON_INTERPRET") == "1"
+GRID = [-np.inf, -2.0, -0.0, 0.0, 1e-42, 0.5, 1.0, 1.0 + 2**-23, 3.0, np.inf]  # ties, both zeros, a subnormal number
+
+
+def kernels():
+    """The implementations that can run here: Triton's under its interpreter, where both are asked for."""
+    found = [reference]
+    if INTERPRETED:
+        from sparsesim.solvers.neural.device import compiled
+
+        found.append(compiled)
+    return found
+
+
+def normal(seed: int, *shape: int, dtype=torch.float64) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape)).to(dtype)
+
+
+def mixed(seed: int, *shape: int, dtype=torch.float32) -> torch.Tensor:
+    """Numbers of which every other row has few different values, one none that is positive, and one a NaN."""
+    r = np.random.default_rng(seed)
+    u = r.standard_normal(shape)
+    u[..., ::2, :] = r.choice(GRID, u[..., ::2, :].shape)
+    u[..., 1, :] = -np.abs(u[..., 1, :])
+    u[..., -1, 0] = np.nan
+    return torch.from_numpy(u).to(dtype)
+
+
+def host_pairs(chosen: sparse.HostSelection) -> list[tuple[int, int]]:
+    rows = np.repeat(np.arange(len(chosen.indptr) - 1), np.diff(chosen.indptr))
+    return list(zip(rows.tolist(), chosen.indices.tolist(), strict=True))
+
+
+def device_pairs(chosen: away.Placed) -> list[tuple[int, int]]:
+    kept = chosen.filled.numpy()
+    return list(zip(chosen.rows.numpy()[kept].tolist(), chosen.index.numpy()[kept].tolist(), strict=True))
+
+
+@pytest.fixture(params=kernels(), ids=lambda module: module.__name__.rsplit(".", 1)[1])
+def operations(request, monkeypatch):
+    """Have one implementation serve all tensors."""
+    monkeypatch.setattr(away, "operations", lambda tensor: request.param)
+    return request.param
+
+
+SHAPES = [((6, 13), 3), ((2, 5, 7), 7), ((3, 4, 33), 5)]  # neither k nor p a power of two
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("magnitude", [False, True])
+@pytest.mark.parametrize(("shape", "k"), SHAPES)
+def test_a_selection_is_that_of_the_host(operations, shape, k, magnitude, dtype):
+    u = mixed(k, *shape, dtype=dtype)
+    numbers = torch.tensor(k) if len(shape) == 2 else torch.tensor([k, *range(1, shape[0])])
+    there = away.select_rows(u, numbers, magnitude=magnitude)
+    here = sparse.select_rows(u, numbers, magnitude=magnitude)
+    assert device_pairs(there) == host_pairs(here)
+    torch.testing.assert_close(there.counts(), here.counts(), rtol=0, atol=0)
+    totals = numbers * shape[-2]
+    there = away.select_batches(u, totals, magnitude=magnitude)
+    here = sparse.select_batches(u, numbers, magnitude=magnitude)
+    assert device_pairs(there) == host_pairs(here)
+
+
+def layer(shape, k, dtype=torch.float64):
+    """x, encoder, encoder bias, bias and decoder, with a selection here and there; the first row has no entry."""
+    lead, (batch, d, p) = shape[:-3], shape[-3:]
+    shapes = ((batch, d), (p, d), (p,), (d,), (p, d))
+    tensors = [normal(i, *lead, *each, dtype=dtype).requires_grad_() for i, each in enumerate(shapes)]
+    x, encoder, threshold, bias, _ = tensors
+    u = ((x - bias.unsqueeze(-2)) @ encoder.mT + threshold.unsqueeze(-2)).detach()
+    u[..., 0, :] = -u[..., 0, :].abs()
+    return tensors, u, away.select_rows(u, torch.tensor(k)), sparse.select_rows(u, torch.tensor(k))
+
+
+def outcome(tensors, u, chosen):
+    """The output of a sparse layer and all its gradients, for a gradient that is not contiguous."""
+    x, encoder, threshold, bias, decoder = tensors
+    values = chosen.values_at(x, encoder, threshold, bias, u)
+    out = chosen.decoded(values, decoder)
+    out.backward(normal(9, *out.mT.shape, dtype=out.dtype).mT)
+    gradients = [each.grad.clone() for each in tensors]
+    for each in tensors:
+        each.grad = None
+    return [out.detach(), *gradients]
+
+
+@pytest.mark.parametrize(("shape", "k"), [((7, 5, 12), 3), ((2, 6, 3, 9), 5)])
+def test_products_and_gradients_are_those_of_the_host_and_of_a_mask(operations, shape, k):
+    tensors, u, there, here = layer(shape, k)
+    mask = torch.zeros(u.shape, dtype=torch.bool).flatten()
+    p = u.shape[-1]
+    for row, latent in device_pairs(there):
+        mask[row * p + latent % p] = True
+    found = [outcome(tensors, u, each) for each in (there, here, away.Masked(mask.view(u.shape)))]
+    for parts in zip(*found, strict=True):  # sums of at most 40 terms of size one in another order
+        torch.testing.assert_close(parts[0], parts[1], rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(parts[2], parts[1], rtol=1e-12, atol=1e-12)
+    for ours, again in zip(found[0], outcome(tensors, u, there), strict=True):
+        assert torch.equal(ours, again), "two runs must give the same bits"
+
+
+@pytest.mark.parametrize(("shape", "k"), [((4, 3, 5), 2), ((2, 3, 2, 4), 3)])
+def test_gradients_pass_gradcheck_on_a_fixed_selection(shape, k):
+    tensors, _, chosen, _ = layer(shape, k)
+
+    def whole(x, encoder, threshold, bias, decoder):
+        fresh = ((x - bias.unsqueeze(-2)) @ encoder.mT + threshold.unsqueeze(-2)).detach()
+        values = chosen.values_at(x, encoder, threshold, bias, fresh)
+        return chosen.decoded(values, decoder), chosen.sums_of_rows(values.square()), chosen.sums_of_members(values)
+
+    assert torch.autograd.gradcheck(whole, tensors)
+
+
+@pytest.mark.parametrize(("shape", "k"), [((7, 5, 12), 3), ((2, 6, 3, 9), 5)])
+def test_statistics_and_parts_are_those_of_the_host(operations, shape, k):
+    tensors, u, there, here = layer(shape, k)
+    *inputs, decoder = tensors
+    ours, theirs = there.values_at(*inputs, u), here.values_at(*inputs, u)
+    for name in ("smallest", "smallest_of_latents", "sums_of_rows", "sums_of_members"):
+        torch.testing.assert_close(getattr(there, name)(ours), getattr(here, name)(theirs), check_dtype=False)
+    for low, high in ((0, 4), (4, u.shape[-1]), (2, 2)):
+        part, places = there.restricted(low, high)
+        other, others = here.restricted(low, high)
+        expected = other.decoded(theirs[others], decoder)
+        torch.testing.assert_close(part.decoded(ours[places], decoder), expected, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(part.counts(), other.counts(), rtol=0, atol=0)
+
+
+@pytest.mark.skipif(not INTERPRETED, reason="needs Triton and TRITON_INTERPRET=1")
+@pytest.mark.parametrize("d", [1, 5, 130])
+def test_long_rows_are_summed_in_chunks_to_the_same_numbers(d, monkeypatch):
+    from sparsesim.solvers.neural.device import compiled
+
+    monkeypatch.setattr(compiled, "CHUNK", 4)
+    lengths = torch.tensor([0, 1, 4, 5, 23, 0, 8])  # empty, shorter, equal, one more, many chunks
+    bounds = torch.cat([torch.zeros(1), lengths.cumsum(0)]).to(torch.int32)
+    index = torch.from_numpy(np.random.default_rng(0).integers(0, 6, int(lengths.sum()))).to(torch.int32)
+    weight, table = normal(1, len(index)), normal(2, 6, d)
+    parts = [module.balanced_sums(bounds, index, weight, table) for module in (compiled, compiled, reference)]
+    assert torch.equal(parts[0], parts[1])
+    torch.testing.assert_close(parts[0], parts[2], rtol=1e-13, atol=1e-13)

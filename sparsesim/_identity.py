@@ -10,8 +10,11 @@ import math
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sparsesim._arrays import Rng, check_int
+
+_WORDS = 2**16  # pairs of random words drawn at a time where they are passed over
 
 
 class Role(enum.IntEnum):
@@ -50,8 +53,18 @@ def fork(rng: Rng, count: int) -> list[Rng]:
     """
     if not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng must be a numpy Generator, e.g. sparsesim.stream(0, Role.TRUTH); got {rng!r}.")
-    words = rng.integers(0, 2**64, size=(count, 2), dtype=np.uint64)
-    return [np.random.default_rng([int(word) for word in row]) for row in words]
+    return [np.random.default_rng([int(word) for word in row]) for row in _words(rng, count)]
+
+
+def pass_over(rng: Rng, times: int, count: int) -> None:
+    """Advance ``rng`` as far as ``times`` calls of ``fork(rng, count)`` do, without making the children."""
+    left = times * count
+    while left > 0:
+        left -= len(_words(rng, min(left, _WORDS)))
+
+
+def _words(rng: Rng, count: int) -> npt.NDArray[np.uint64]:
+    return rng.integers(0, 2**64, size=(count, 2), dtype=np.uint64)
 
 
 def canonical(value: object) -> Any:

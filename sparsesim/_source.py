@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count, islice
 from typing import Protocol, final, runtime_checkable
 
 import numpy as np
@@ -23,6 +24,22 @@ class Source(Protocol):
         ...
 
 
+@runtime_checkable
+class Skipping(Protocol):
+    """A `Source` that goes on where an earlier stream of it was left, without drawing again what was seen."""
+
+    def batches_after(self, passed: int, size: int, rng: Rng) -> Iterator[FloatArray]:
+        """Yield what ``batches(size, rng)`` yields after its first ``passed`` batches."""
+        ...
+
+
+def batches_after(source: Source, passed: int, size: int, rng: Rng) -> Iterator[FloatArray]:
+    """Return the batches of ``source`` after the first ``passed``, which are drawn and left if it is not `Skipping`."""
+    if isinstance(source, Skipping):
+        return source.batches_after(passed, size, rng)
+    return islice(source.batches(size, rng), passed, None)
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class Rows:
@@ -36,11 +53,16 @@ class Rows:
 
     def batches(self, size: int, rng: Rng) -> Iterator[FloatArray]:
         """Yield rows in random order, every row once a pass."""
+        return self.batches_after(0, size, rng)
+
+    def batches_after(self, passed: int, size: int, rng: Rng) -> Iterator[FloatArray]:
+        """Yield what `batches` yields after its first ``passed`` batches; only orders are drawn of these."""
         order = np.empty(0, dtype=np.int64)
-        while True:
+        for index in count():
             while len(order) < size:
                 order = np.concatenate([order, rng.permutation(len(self.x))])
-            yield self.x[order[:size]]
+            if index >= passed:
+                yield self.x[order[:size]]
             order = order[size:]
 
 
@@ -62,4 +84,8 @@ class SideRows:
 
     def batches(self, size: int, rng: Rng) -> Iterator[FloatArray]:
         """Yield rows in random order, every row once a pass."""
-        return Rows(np.hstack([self.x, self.side])).batches(size, rng)
+        return self.batches_after(0, size, rng)
+
+    def batches_after(self, passed: int, size: int, rng: Rng) -> Iterator[FloatArray]:
+        """Yield what `batches` yields after its first ``passed`` batches."""
+        return Rows(np.hstack([self.x, self.side])).batches_after(passed, size, rng)

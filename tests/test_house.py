@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("sparsesim", "theory", "studies", "paper_figures")
-BASE = {"sparsesim._arrays", "sparsesim._identity", "sparsesim._lazy", "sparsesim._source"}
+BASE = {"sparsesim._arrays", "sparsesim._files", "sparsesim._identity", "sparsesim._lazy", "sparsesim._source"}
 BELOW_STUDY = BASE | {"sparsesim.kernels", "sparsesim.generators", "sparsesim.solvers", "sparsesim.metrics"}
 
 # The longest matching prefix of a module decides what it may import of ours.

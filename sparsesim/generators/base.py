@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsesim._arrays import Codes, FloatArray, IntArray, Rng, check_int, check_real, read_only
-from sparsesim._identity import Role, fork, stream
+from sparsesim._identity import Role, fork, pass_over, stream
 from sparsesim._source import Source
 from sparsesim.generators.laws import Geometry as Geometry
 from sparsesim.generators.laws import MagnitudeLaw as MagnitudeLaw
@@ -365,5 +365,11 @@ class FreshSamples:
         return self.model.dim
 
     def batches(self, size: int, rng: Rng) -> Iterator[FloatArray]:
+        """Yield fresh samples ``(size, d)`` for ever."""
+        return self.batches_after(0, size, rng)
+
+    def batches_after(self, passed: int, size: int, rng: Rng) -> Iterator[FloatArray]:
+        """Yield what `batches` yields after its first ``passed`` batches, which are not drawn."""
+        pass_over(rng, passed, 2)  # all that a sample takes from its generator are two children
         while True:
             yield self.model.sample(size, rng, dtype=self.dtype).x

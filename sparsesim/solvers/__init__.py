@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.ard import relevance as relevance
     from sparsesim.solvers.neural.ard import relevant as relevant
     from sparsesim.solvers.neural.batch_topk import BatchTopK as BatchTopK
+    from sparsesim.solvers.neural.checkpoint import Checkpoint as Checkpoint
     from sparsesim.solvers.neural.conditional_vae import ConditionalVAE as ConditionalVAE
     from sparsesim.solvers.neural.downstream import LinearReadout as LinearReadout
     from sparsesim.solvers.neural.downstream import TanhReadout as TanhReadout
@@ -201,6 +202,7 @@ __getattr__, __dir__ = lazy(
         "neural.geometric_median": ("FromGeometricMedian",),
         "neural.gradient_topk": ("GradientTopK",),
         "neural.group_bias": ("GroupBias",),
+        "neural.checkpoint": ("Checkpoint",),
         "neural.conditional_vae": ("ConditionalVAE",),
         "neural.idvae": ("DoubleVAE",),
         "neural.fixed_bias": ("FixedBias",),

@@ -14,6 +14,7 @@ from typing import Any, final
 
 import numpy as np
 
+from sparsesim._files import lock as lock
 from sparsesim.study.lines import SCHEMA as SCHEMA
 from sparsesim.study.lines import Failure as Failure
 from sparsesim.study.lines import Record as Record
@@ -288,24 +289,6 @@ class Store:
                 DamagedSegmentWarning,
                 stacklevel=4,
             )
-
-
-def lock(file: Any) -> bool:
-    """Return whether ``file`` is nobody else's, and make it this process's until it is closed.
-
-    True where there are no locks (Windows, some network file systems), of which nothing is known.
-    """
-    try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 @functools.cache

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import Any, TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
+
+from sparsesim._files import write_whole as write_whole
 
 Value: TypeAlias = str | int | float
 
@@ -36,23 +37,6 @@ def check_value(name: str, value: object) -> Value:
             f"{name} must not be a string that reads as a number or is empty or unprintable; got {value!r}."
         )
     return value
-
-
-def write_whole(path: str | os.PathLike[str], content: str | bytes) -> Path:
-    """Write ``content`` to ``path`` in one atomic step, text as UTF-8, line ends kept, and return the path."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    try:
-        with open(draft, "wb") as file:
-            # Half a character (file names in messages have some) is no reason to lose the page that quotes it.
-            file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, target)
-    finally:
-        draft.unlink(missing_ok=True)
-    return target
 
 
 def _parsed(field: str) -> Value:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.ard import relevance as relevance
     from sparsesim.solvers.neural.ard import relevant as relevant
     from sparsesim.solvers.neural.batch_topk import BatchTopK as BatchTopK
+    from sparsesim.solvers.neural.checkpoint import Checkpoint as Checkpoint
     from sparsesim.solvers.neural.conditional_vae import ConditionalVAE as ConditionalVAE
     from sparsesim.solvers.neural.downstream import LinearReadout as LinearReadout
     from sparsesim.solvers.neural.downstream import TanhReadout as TanhReadout
@@ -98,6 +99,7 @@ __getattr__, __dir__ = lazy(
         "archetypal": ("Archetypal",),
         "ard": ("ARDVAE", "relevance", "relevant"),
         "batch_topk": ("BatchTopK",),
+        "checkpoint": ("Checkpoint",),
         "conditional_vae": ("ConditionalVAE",),
         "downstream": ("LinearReadout", "TanhReadout"),
         "end_to_end": ("EndToEnd",),

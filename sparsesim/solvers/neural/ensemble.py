@@ -11,7 +11,7 @@ from scipy.sparse import hstack
 
 from sparsesim._arrays import Codes, FloatArray, Rng, check_int, check_samples
 from sparsesim._identity import fork
-from sparsesim._source import Rows, Source
+from sparsesim._source import Rows, Source, batches_after
 from sparsesim.solvers.base import FittedDictionary, Status
 from sparsesim.solvers.neural.solver import NeuralSolver, fit_together
 
@@ -208,5 +208,9 @@ class Leftover:
 
     def batches(self, size: int, rng: Rng) -> Iterator[FloatArray]:
         """Yield batches ``(size, d)`` for ever."""
-        for batch in self.source.batches(size, rng):
+        return self.batches_after(0, size, rng)
+
+    def batches_after(self, passed: int, size: int, rng: Rng) -> Iterator[FloatArray]:
+        """Yield what `batches` yields after its first ``passed`` batches."""
+        for batch in batches_after(self.source, passed, size, rng):
             yield _left_by(self.parents, batch)

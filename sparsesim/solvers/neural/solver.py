@@ -12,12 +12,14 @@ import numpy as np
 import torch
 
 from sparsesim._arrays import Codes, FloatArray, IntArray, Rng, check_int, check_samples, read_only, unit_rows
-from sparsesim._identity import fork
-from sparsesim._source import Rows, SideRows, Source
+from sparsesim._identity import fork, key
+from sparsesim._source import Rows, SideRows, Source, batches_after
 from sparsesim.kernels.training import kernel_threads
 from sparsesim.solvers.base import FittedDictionary, check_own_atoms
+from sparsesim.solvers.neural.checkpoint import Checkpoint, Keeper, place_of
 from sparsesim.solvers.neural.module import SparseModule, member, stack
-from sparsesim.solvers.neural.train import Outcome, Training, train
+from sparsesim.solvers.neural.train import Training, train
+from sparsesim.solvers.neural.watch import Outcome
 
 PROBE = 4096  # samples of a stream from which its mean and scale are estimated
 SMALL = 2**22  # products in a layer (B p d), about 0.1 ms on one core: measured, a second thread gains nothing below
@@ -39,38 +41,49 @@ class NeuralSolver(ABC):
     def module(self, dim: int, rng: Rng) -> SparseModule:
         """Return the untrained model of one member, its initial weights drawn from ``rng``."""
 
-    def fit(self, x: FloatArray, *, rng: Rng) -> FittedDictionary:
+    def fit(self, x: FloatArray, *, rng: Rng, checkpoint: Checkpoint | None = None) -> FittedDictionary:
         """Return the dictionary learned from ``x (n, d)``: all rows are seen, in random order, before any is again.
+
+        With a ``checkpoint`` a training that was killed goes on where it last saved its state.
 
         Raises
         ------
         ValueError, TypeError
             If ``x`` is not a finite real matrix with at least one row and one column.
         """
-        return self.fit_stream(Rows(check_samples(x)), rng=rng)
+        return self.fit_stream(Rows(check_samples(x)), rng=rng, checkpoint=checkpoint)
 
-    def fit_stream(self, source: Source, *, rng: Rng) -> FittedDictionary:
-        """Return the dictionary learned from fresh batches of ``source``."""
-        return fit_together([self], [source], [rng])[0]
+    def fit_stream(self, source: Source, *, rng: Rng, checkpoint: Checkpoint | None = None) -> FittedDictionary:
+        """Return the dictionary learned from fresh batches of ``source``; see `fit` for ``checkpoint``."""
+        return fit_together([self], [source], [rng], checkpoint)[0]
 
-    def fit_ensemble(self, sources: Sequence[Source], rngs: Sequence[Rng]) -> list[FittedDictionary]:
+    def fit_ensemble(
+        self, sources: Sequence[Source], rngs: Sequence[Rng], checkpoint: Checkpoint | None = None
+    ) -> list[FittedDictionary]:
         """Return what `fit_stream` gives for each source with its rng, up to rounding, trained as one batched model."""
-        return fit_together([self] * len(sources), sources, rngs)
+        return fit_together([self] * len(sources), sources, rngs, checkpoint)
 
 
 def fit_together(
-    solvers: Sequence[NeuralSolver], sources: Sequence[Source], rngs: Sequence[Rng]
+    solvers: Sequence[NeuralSolver],
+    sources: Sequence[Source],
+    rngs: Sequence[Rng],
+    checkpoint: Checkpoint | None = None,
 ) -> list[FittedDictionary]:
     """Return the fit of each solver to its source with its rng, all trained as one batched model.
 
     Member e is what ``solvers[e].fit_stream(sources[e], rng=rngs[e])`` returns, up to float32 rounding: batched
     products sum in another order. Small models are bound by launches, so E of them cost little more than one. The
-    solvers must be of one kind, width and training; penalties and learning rates may differ.
+    solvers must be of one kind, width and training; penalties and learning rates may differ. With a ``checkpoint`` a
+    training that was killed goes on where it last saved its state, and gives the bits that it would have given.
 
     Raises
     ------
     ValueError
-        If the three lists differ in length, or the models in shape.
+        If the three lists differ in length, or the models in shape, or the checkpoint is damaged or of another
+        training.
+    RuntimeError
+        If another training is at work in the folder of the checkpoint.
     """
     if not solvers or not len(solvers) == len(sources) == len(rngs):
         raise ValueError(
@@ -87,11 +100,19 @@ def fit_together(
             "learning rate. Fit them separately."
         )
     with torch.inference_mode(False):  # tensors made in a caller's inference mode could not be trained
-        return _fit_together(solvers, sources, rngs)
+        return _fit_together(solvers, sources, rngs, _keeper(checkpoint, solvers, rngs))
+
+
+def _keeper(checkpoint: Checkpoint | None, solvers: Sequence[NeuralSolver], rngs: Sequence[Rng]) -> Keeper | None:
+    if checkpoint is None:
+        return None
+    if not isinstance(checkpoint, Checkpoint):
+        raise TypeError(f"checkpoint must be a Checkpoint, e.g. Checkpoint('run', every=1000); got {checkpoint!r}.")
+    return Keeper(checkpoint, {"solver": key(*solvers), "rng": place_of(rngs)})
 
 
 def _fit_together(
-    solvers: Sequence[NeuralSolver], sources: Sequence[Source], rngs: Sequence[Rng]
+    solvers: Sequence[NeuralSolver], sources: Sequence[Source], rngs: Sequence[Rng], keeper: Keeper | None
 ) -> list[FittedDictionary]:
     training = solvers[0].training
     data, modules, order = [], [], []
@@ -107,7 +128,7 @@ def _fit_together(
     model = modules[0] if single else stack(modules)
     with _threads_for(len(modules) * training.batch_size * solvers[0].width * data[0].source.dim):
         rates = [solver.training.learning_rate for solver in solvers]
-        outcomes = train(model, [each.source for each in data], order, training, rates)
+        outcomes = train(model, [each.source for each in data], order, training, rates, keeper)
     trained = [model] if single else [member(model, e) for e in range(len(modules))]
     return [_fitted(*parts) for parts in zip(trained, data, outcomes, strict=True)]
 
@@ -179,7 +200,12 @@ class _Stream:
         return self.source.dim
 
     def batches(self, size: int, rng: Rng) -> Iterator[FloatArray]:
-        for batch in self.source.batches(size, rng):
+        """Yield batches ``(size, d)`` for ever."""
+        return self.batches_after(0, size, rng)
+
+    def batches_after(self, passed: int, size: int, rng: Rng) -> Iterator[FloatArray]:
+        """Yield what `batches` yields after its first ``passed`` batches."""
+        for batch in batches_after(self.source, passed, size, rng):
             x = check_samples(batch, "a batch of the source", dim=self.dim)
             if len(x) != size:
                 raise ValueError(f"a batch of the source has {len(x)} rows, but {size} were asked for.")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import reduce
+from itertools import islice
 from typing import final
 
 import numpy as np
@@ -13,13 +16,14 @@ from torch import Tensor, nn
 
 from sparsesim._arrays import FloatArray, Rng, check_int, check_real
 from sparsesim._identity import fork
-from sparsesim._source import Source
+from sparsesim._source import Source, batches_after
 from sparsesim.kernels.training import adam_
-from sparsesim.solvers.base import Status
-from sparsesim.solvers.neural.module import SparseModule, Step, tensors
+from sparsesim.solvers.neural.checkpoint import Keeper, content_of
+from sparsesim.solvers.neural.module import SparseModule, Step
+from sparsesim.solvers.neural.progress import Progress
+from sparsesim.solvers.neural.watch import CHECK_EVERY, Outcome, Watch
+from sparsesim.solvers.neural.watch import POINTS as POINTS
 
-CHECK_EVERY = 50  # steps between two looks at the losses; a diverged model falls back at most so far
-POINTS = 50  # recorded points of the trace
 CHUNK_VALUES = 2**20  # numbers fetched from the sources at a time
 
 
@@ -83,21 +87,13 @@ class Training:
         return self.learning_rate * np.minimum(1.0, np.minimum(rise, fall))
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """How the training of one model ended, and the loss terms at recorded steps."""
-
-    status: Status
-    trace: dict[str, tuple[float, ...]]
-
-
 def train(
     module: SparseModule,
     sources: Sequence[Source],
     rngs: Sequence[Rng],
     training: Training,
     learning_rates: Sequence[float] | None = None,
+    keeper: Keeper | None = None,
 ) -> list[Outcome]:
     """Train ``module`` in place and return one `Outcome` for each source: BUDGET_SPENT, or DIVERGED.
 
@@ -108,56 +104,72 @@ def train(
 
     Member e learns at ``learning_rates[e]`` where they are given, else all at that of ``training``.
 
-    The trace holds ``step``, each loss term and their sum ``loss`` at about `POINTS` steps.
+    The trace holds ``step``, each loss term and their sum ``loss`` at about `POINTS` steps. With a ``keeper`` the state
+    is saved now and then, and training goes on from the last one that was.
     """
     order, noise = zip(*(fork(rng, 2) for rng in rngs), strict=True)
     generators = tuple(torch.Generator().manual_seed(int(rng.integers(2**63))) for rng in noise)
     mode = module.training
     module.train()
     try:
-        with torch.enable_grad():
+        with torch.enable_grad(), nullcontext() if keeper is None else keeper.alone():
             optimiser = _Adam(module, training, len(sources) > 1, learning_rates)
-            return _run(module, _feed(sources, order, training), generators, training, optimiser)
+            progress = Progress(module, optimiser, Watch(module, len(sources), training.steps), generators)
+            done = 0 if keeper is None else _resume(progress, keeper, sources, order, training)
+            _run(progress, _feed(sources, order, training, done), optimiser, training.steps, keeper)
+            optimiser.release()
+            return progress.watch.finish()
     finally:
         module.train(mode)
 
 
+def _resume(
+    progress: Progress, keeper: Keeper, sources: Sequence[Source], rngs: Sequence[Rng], training: Training
+) -> int:
+    """Bring ``progress`` to the last saved state of this training and return how many steps were done."""
+    pairs = zip(sources, rngs, strict=True)
+    first = [next(source.batches(training.batch_size, copy.deepcopy(rng))) for source, rng in pairs]
+    keeper.identity["data"] = content_of(first)
+    return progress.resume(keeper)
+
+
 def _run(
-    module: SparseModule,
-    feed: Iterator[Tensor],
-    generators: tuple[torch.Generator, ...],
-    training: Training,
-    optimiser: _Adam,
-) -> list[Outcome]:
-    watch = _Watch(module, len(generators), training.steps)
-    for index, x in enumerate(feed):
-        step = Step(index, training.steps, generators)
-        terms = module.losses(x, step)
+    progress: Progress, feed: Iterator[tuple[int, Tensor]], optimiser: _Adam, steps: int, keeper: Keeper | None
+) -> None:
+    """Train on the numbered batches of ``feed``, and save where a ``keeper`` wants to, until no model is left."""
+    module, watch = progress.module, progress.watch
+    for index, x in feed:
+        if watch.all_diverged:
+            return
+        terms = module.losses(x, Step(index, steps, progress.generators))
         loss = reduce(torch.add, terms.values())
         (loss.sum() if loss.ndim else loss).backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
             module.before_step()
             optimiser.step(index)
             module.after_step(optimiser)
-        if watch.all_diverged(index, terms, loss.detach()):
-            break
-    optimiser.release()
-    return watch.finish()
+        checked = watch.look(index, terms, loss.detach())
+        if keeper is not None and checked and keeper.due(index + 1, last=watch.all_diverged or index + 1 == steps):
+            progress.save(index + 1, keeper)
 
 
-def _feed(sources: Sequence[Source], rngs: Sequence[Rng], training: Training) -> Iterator[Tensor]:
-    """Yield one float32 batch for each step, ``(B, d)`` for one source and ``(E, B, d)`` for E, fetched in chunks."""
+def _feed(
+    sources: Sequence[Source], rngs: Sequence[Rng], training: Training, done: int = 0
+) -> Iterator[tuple[int, Tensor]]:
+    """Yield each step from ``done`` on with its float32 batch, ``(B, d)`` for one source and ``(E, B, d)`` for E."""
     size, dim, count = training.batch_size, sources[0].dim, len(sources)
-    streams = [source.batches(size, rng) for source, rng in zip(sources, rngs, strict=True)]
     chunk = min(max(1, CHUNK_VALUES // (count * size * dim)), CHECK_EVERY)
-    for start in range(0, training.steps, chunk):
+    begin = done - done % chunk  # so that a batch has the place in its chunk that it always has, and its alignment
+    streams = [batches_after(source, begin, size, rng) for source, rng in zip(sources, rngs, strict=True)]
+    for start in range(begin, training.steps if done < training.steps else begin, chunk):
         # torch aligns its memory and numpy does not: products of unaligned matrices differ in their last bit.
         block = torch.empty((min(chunk, training.steps - start), count, size, dim), dtype=torch.float32, device="cpu")
         view = block.numpy()
         for column, stream in enumerate(streams):
             for row in range(len(view)):
                 view[row, column] = _next(stream, start + row)
-        yield from (block[:, 0] if count == 1 else block).unbind(0)
+        batches = enumerate((block[:, 0] if count == 1 else block).unbind(0), start)
+        yield from islice(batches, max(0, done - start), None)
 
 
 def _next(stream: Iterator[FloatArray], index: int) -> FloatArray:
@@ -259,65 +271,3 @@ class _Adam:
             p.data = p.data.clone()
             p.grad = None
             del p.sink  # type: ignore[attr-defined]
-
-
-class _Watch:
-    """Keeps the trace and, at checks, the last finite weights of each model; costs no synchronisation in between."""
-
-    def __init__(self, module: SparseModule, count: int, steps: int) -> None:
-        self.module, self.count, self.steps = module, count, steps
-        self.recorded = set(np.unique(np.linspace(0, steps - 1, min(POINTS, steps)).round().astype(int)).tolist())
-        self.points: list[tuple[int, dict[str, Tensor]]] = []
-        self.losses: list[Tensor] = []
-        self.diverged_at: list[int | None] = [None] * count
-        self.saved = [tensor.clone() for tensor in self._members()]
-
-    def _members(self) -> list[Tensor]:
-        """Return parameters and buffers with a leading axis of members, sharing their memory."""
-        held = [tensor.detach() for tensor in tensors(self.module).values()]
-        return held if self.count > 1 else [tensor.unsqueeze(0) for tensor in held]
-
-    def all_diverged(self, index: int, terms: dict[str, Tensor], loss: Tensor) -> bool:
-        """Take note of a step; return True when no model is left to train."""
-        self.losses.append(loss)
-        if index in self.recorded:
-            self.points.append((index, {**{name: term.detach() for name, term in terms.items()}, "loss": loss}))
-        if len(self.losses) < CHECK_EVERY and index + 1 < self.steps:
-            return False
-        self._check(index + 1 - len(self.losses))
-        self.losses.clear()
-        return None not in self.diverged_at
-
-    def _check(self, first: int) -> None:
-        finite = torch.stack(self.losses).reshape(len(self.losses), self.count).isfinite().cpu().numpy()
-        current = self._members()
-        sound = torch.stack([t.reshape(self.count, -1).isfinite().all(1) for t in current]).all(0).cpu().numpy()
-        for e in range(self.count):
-            if self.diverged_at[e] is not None:
-                continue
-            if not (finite[:, e].all() and sound[e]):
-                self.diverged_at[e] = first + int(np.argmin(np.append(finite[:, e], False)))
-                continue
-            for saved, tensor in zip(self.saved, current, strict=True):
-                saved[e].copy_(tensor[e])
-
-    def finish(self) -> list[Outcome]:
-        """Put the last finite weights back into diverged models and return how each ended."""
-        outcomes = []
-        for e, stop in enumerate(self.diverged_at):
-            if stop is not None:
-                for saved, tensor in zip(self.saved, self._members(), strict=True):
-                    tensor[e].copy_(saved[e])
-            trace = self._trace(e, self.steps if stop is None else stop)
-            outcomes.append(Outcome(Status.BUDGET_SPENT if stop is None else Status.DIVERGED, trace))
-        return outcomes
-
-    def _trace(self, e: int, stop: int) -> dict[str, tuple[float, ...]]:
-        kept = [(index, terms) for index, terms in self.points if index < stop]
-        names = kept[0][1] if kept else {}
-        trace = {"step": tuple(float(index) for index, _ in kept)}
-        for name in names:
-            trace[name] = tuple(float(terms[name].reshape(-1)[e]) for _, terms in kept)
-        if stop < self.steps:
-            trace["diverged_at"] = (float(stop),)
-        return trace

@@ -32,13 +32,12 @@ def _check_design(sd: float, alpha: float, comparisons: int) -> None:
         raise ValueError(f"comparisons must be at least 1; got {comparisons}.")
 
 
-def _power(shift: float, n: int, alpha: float) -> float:
-    """Return the power at effect / sd = ``shift``, both tails counted: E[Q(c s - a) + Q(c s + a)].
+def _power(noncentrality: float, freedom: int, alpha: float) -> float:
+    """Return the power of a t test, both tails counted: E[Q(c s - a) + Q(c s + a)].
 
-    Here a = |shift| sqrt(n), c is the critical value and s = chi_{n-1} / sqrt(n-1), over which Gauss-Legendre rules
+    Here a is the noncentrality, c the critical value and s = chi_f / sqrt(f), over which Gauss-Legendre rules
     integrate: one each side of, and five where the first tail falls from 1 to 0, at s = a/c with width 1/c.
     """
-    freedom, noncentrality = n - 1, abs(shift) * math.sqrt(n)
     critical = float(-stdtrit(freedom, alpha / 2.0))
     ends = np.sqrt(2.0 / freedom * gammaincinv(freedom / 2.0, np.array([1e-17, 0.5]))), 1.0 + 9.0 / math.sqrt(freedom)
     low, middle, high = float(ends[0][0]), float(ends[0][1]), ends[1]
@@ -73,7 +72,30 @@ def paired_power(effect: float, sd: float, n: int, alpha: float = 0.05, *, compa
         raise ValueError(f"effect must be finite; got {effect!r}.")
     if n < 2:
         raise ValueError(f"n must be at least 2 seeds, or there is no standard deviation; got {n}.")
-    return _power(effect / sd, n, alpha / comparisons)
+    return _power(abs(effect) / sd * math.sqrt(n), n - 1, alpha / comparisons)
+
+
+def unpaired_power(effect: float, sd: float, n: int, alpha: float = 0.05, *, comparisons: int = 1) -> float:
+    """Return the probability that a two-sided t test of two groups of ``n`` runs each finds a difference ``effect``.
+
+    ``sd`` is that of one run, the same in both groups: 2n - 2 degrees of freedom, noncentrality effect sqrt(n/2) / sd.
+    Runs that share their seed with correlation r differ by sd sqrt(2 (1 - r)); see `paired_power`.
+
+    Raises
+    ------
+    ValueError
+        As `paired_power`.
+
+    References
+    ----------
+    Lehmann and Romano (2005), "Testing Statistical Hypotheses", on the two-sample t test.
+    """
+    _check_design(sd, alpha, comparisons)
+    if not math.isfinite(effect):
+        raise ValueError(f"effect must be finite; got {effect!r}.")
+    if n < 2:
+        raise ValueError(f"n must be at least 2 seeds, or there is no standard deviation; got {n}.")
+    return _power(abs(effect) / sd * math.sqrt(n / 2), 2 * n - 2, alpha / comparisons)
 
 
 def seeds_for_difference(
@@ -106,9 +128,11 @@ def seeds_for_difference(
 
 
 def minimum_detectable_difference(
-    sd: float, n: int, power: float = 0.8, alpha: float = 0.05, *, comparisons: int = 1
+    sd: float, n: int, power: float = 0.8, alpha: float = 0.05, *, comparisons: int = 1, paired: bool = True
 ) -> float:
     """Return the smallest true difference that ``n`` seeds find with probability ``power``, in the units of ``sd``.
+
+    ``sd`` is that of a paired difference, or with ``paired=False`` of a single run, of which there are n a group.
 
     Raises
     ------
@@ -120,10 +144,12 @@ def minimum_detectable_difference(
         raise ValueError(f"n must be at least 2 seeds, or there is no standard deviation; got {n}.")
     level = alpha / comparisons
     _check_open("power", power, level, 1.0)
+    freedom, scale = (n - 1, math.sqrt(n)) if paired else (2 * n - 2, math.sqrt(n / 2))
     high = 1.0
-    while _power(high, n, level) < power:
+    while _power(high * scale, freedom, level) < power:
         high *= 2.0
-    return sd * float(brentq(lambda shift: _power(shift, n, level) - power, 0.0, high, xtol=1e-12, rtol=1e-12))
+    shift = brentq(lambda one: _power(one * scale, freedom, level) - power, 0.0, high, xtol=1e-12, rtol=1e-12)
+    return sd * float(shift)
 
 
 def half_width(sd: float, n: int, alpha: float = 0.05) -> float:

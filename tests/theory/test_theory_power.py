@@ -19,6 +19,7 @@ from theory.power import (
     paired_p_value,
     paired_power,
     seeds_for_difference,
+    unpaired_power,
 )
 
 effects = st.floats(0.01, 5.0)
@@ -55,6 +56,42 @@ def test_power_agrees_with_the_noncentral_t_law_of_scipy():
         reference = law.sf(critical) + law.cdf(-critical)
         if np.isfinite(reference):  # its series fails for some
             assert paired_power(shift, 1.0, n, alpha) == pytest.approx(reference, abs=1e-9)
+
+
+def test_unpaired_power_agrees_with_published_sample_sizes_and_the_noncentral_t_law_of_scipy():
+    # Two-sample t test, two-sided at 0.05 with power 0.8: 64 a group at d = 0.5 and 26 at d = 0.8, as tables give them.
+    for effect, n in ((0.5, 64), (0.8, 26)):
+        assert unpaired_power(effect, 1.0, n) >= 0.8 > unpaired_power(effect, 1.0, n - 1)
+    for shift, n, alpha in itertools.product((0.3, 1.5), (2, 8, 50), (0.001, 0.05)):
+        critical = stats.t.ppf(1 - alpha / 2, 2 * n - 2)
+        law = stats.nct(2 * n - 2, shift * math.sqrt(n / 2))
+        reference = law.sf(critical) + law.cdf(-critical)
+        if np.isfinite(reference):
+            assert unpaired_power(shift, 1.0, n, alpha) == pytest.approx(reference, abs=1e-9)
+
+
+def test_unpaired_power_agrees_with_simulation_within_its_standard_error():
+    rng = np.random.default_rng(1)
+    for effect, sd, n in ((0.03, 0.02, 5), (1.5, 1.0, 8)):
+        first, second = rng.normal(effect, sd, (40_000, n)), rng.normal(0.0, sd, (40_000, n))
+        found = (stats.ttest_ind(first, second, axis=1).pvalue < 0.05).mean()
+        predicted = unpaired_power(effect, sd, n)
+        assert abs(found - predicted) < 5 * math.sqrt(predicted * (1 - predicted) / 40_000)  # one in 10^6 by chance
+
+
+def test_the_unpaired_difference_is_the_inverse_of_its_power_and_that_of_uncorrelated_pairs_at_many():
+    for n in (2, 5, 40):
+        least = minimum_detectable_difference(0.3, n, 0.7, paired=False)
+        assert unpaired_power(least, 0.3, n) == pytest.approx(0.7, abs=1e-9)
+    # Uncorrelated pairs differ by sqrt(2) sd; they lose n - 1 degrees of freedom, which no longer matters at many.
+    paired = minimum_detectable_difference(math.sqrt(2.0), 5)
+    assert minimum_detectable_difference(1.0, 5, paired=False) < paired
+    many = minimum_detectable_difference(math.sqrt(2.0), 20_000)
+    assert minimum_detectable_difference(1.0, 20_000, paired=False) == pytest.approx(many, rel=1e-4)
+    with pytest.raises(ValueError, match="at least 2 seeds"):
+        unpaired_power(1.0, 1.0, 1)
+    with pytest.raises(ValueError, match="finite"):
+        unpaired_power(math.inf, 1.0, 3)
 
 
 def test_the_normal_limit_of_power():

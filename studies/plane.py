@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from sparsesim.generators.base import FeatureSpec
 from sparsesim.generators.geometry import RandomSphere
 from sparsesim.generators.magnitude import HalfNormal
@@ -42,7 +44,7 @@ def dim(evaluation: Evaluation) -> float:
 
 def exact_recovery(evaluation: Evaluation) -> float:
     """Return the fraction of codes recovered to 1% of their norm with the true atoms; NaN for learned ones."""
-    if evaluation.fitted.atoms is not evaluation.truth.atoms:
+    if not np.array_equal(evaluation.fitted.atoms, evaluation.truth.atoms):
         return float("nan")
     return recovered_in_order(evaluation)
 

@@ -78,7 +78,7 @@ class Size:
 
 
 SIZES = {
-    Tier.SMOKE: Size(8, (1.0, 2.0), (1, 4), 2, 400, 200, Training(steps=40, batch_size=64)),
+    Tier.SMOKE: Size(8, (1.0, 2.0), (1, 7), 2, 400, 200, Training(steps=40, batch_size=64)),
     Tier.LAPTOP: Size(
         16, (1.0, 1.5, 2.0, 3.0, 4.0), (1, 2, 3, 4, 6, 10), 5, 5_000, 1_000, Training(steps=1_200, batch_size=128)
     ),

@@ -68,7 +68,7 @@ class Size:
 
 SIZES = {
     Tier.SMOKE: Size(12, 8, (3, 2, 2), 300, Training(steps=60, batch_size=32)),
-    Tier.LAPTOP: Size(32, 16, (12, 4, 3), 5_000, Training(steps=1_000, batch_size=128)),
+    Tier.LAPTOP: Size(32, 16, (10, 6, 4), 5_000, Training(steps=1_000, batch_size=128)),
     Tier.PAPER: Size(256, 64, (30, 8, 8), 200_000, Training(steps=20_000)),
 }
 METRICS = (n_features, recovery.mcc, recovery.mcc_chance, recovery.recovered_at_90, reconstruction.fvu)

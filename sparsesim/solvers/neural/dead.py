@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from sparsesim.solvers.neural.device import place
 from sparsesim.solvers.neural.pieces import UnitDecoder, affine
 from sparsesim.solvers.neural.selection import largest, largest_magnitude
 
@@ -19,7 +20,8 @@ class DeadLatents(nn.Module):
     reconstruction, which is held fixed: weight * V * ||r - z_aux D||^2 / ||r - mean r||^2, without bias, where V is the
     total variance of the batch. With V the term has the units of a squared error: the sum of both is V times the loss
     of the paper. Live decoder rows get no gradient, and with no dead latent the loss is zero. The set of dead latents
-    is renewed, and silence counted, every `RENEW_DEAD_EVERY` steps. With ``signed`` there is no ReLU, and the largest
+    is renewed, and silence counted, every `RENEW_DEAD_EVERY` steps; away from the host that there are any is known one
+    renewal later, so that nobody waits. With ``signed`` there is no ReLU, and the largest
     are those of largest magnitude.
 
     References
@@ -38,6 +40,7 @@ class DeadLatents(nn.Module):
         for name in ("count", "silent", "dead"):
             self.register_buffer(name, torch.zeros(width, dtype=torch.float32))
         self.any_dead = False
+        self._later = place.Later()
 
     def observe(self, fired: Tensor, index: int) -> None:
         """Take note of which latents fired: ``fired (..., B, p)`` is 0 or 1."""
@@ -50,8 +53,17 @@ class DeadLatents(nn.Module):
         if (index + 1) % RENEW_DEAD_EVERY == 0:
             self.silent.add_(RENEW_DEAD_EVERY).mul_(self.count == 0.0)
             self.count.zero_()
-            self.dead.copy_(self.silent >= self.dead_after)
+            self.renew(self.silent >= self.dead_after)
+
+    def renew(self, dead: Tensor) -> None:
+        """Set which latents are dead."""
+        if place.on_host(dead):
+            self.dead.copy_(dead)
             self.any_dead = bool(self.dead.any())
+            return
+        self.any_dead = self._later.read(self.dead.any())
+        self.dead.copy_(dead)
+        self._later.ask(self.dead.any())
 
     def revive(self, u: Tensor, x: Tensor, reconstruction: Tensor, decoder: Tensor) -> Tensor:
         """Return AuxK, ``()`` or ``(E,)``, for pre-activations ``u (..., B, p)`` and the main reconstruction."""
@@ -63,6 +75,8 @@ class DeadLatents(nn.Module):
         """Return the same as `revive`, from pre-activations of the dead latents alone."""
         if not self.any_dead or self.weight == 0.0:
             return x.new_zeros(x.shape[:-2])
+        if not place.on_host(x):  # elsewhere the number of dead latents would have to be asked for
+            return self._loss(module.pre_activations(x), self.dead, x, reconstruction, module.decoder)
         most = int(self.dead.sum(-1).max())  # members with fewer dead latents are filled up with live ones, masked
         index = self.dead.topk(most, dim=-1).indices.sort(-1).values
         dead = self.dead.gather(-1, index)

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from sparsesim._arrays import Rng, check_int, check_real
 from sparsesim.kernels import unrolled as kernels
+from sparsesim.solvers.neural.device import place
+from sparsesim.solvers.neural.device.unrolled import Unrolled, unroll, unroll_back
 from sparsesim.solvers.neural.module import Optimiser, SparseModule, Step
 from sparsesim.solvers.neural.pieces import affine, drawn, normalise_, remove_radial_, squared_error, unit_normal
 from sparsesim.solvers.neural.solver import NeuralSolver, check_neural
@@ -38,13 +40,17 @@ class Pursuit:
         return codes
 
 
-def pursue(target: Tensor, atoms: Tensor, steps: int, tolerance: float, signed: bool) -> tuple[Tensor, Pursuit]:
+def pursue(
+    target: Tensor, atoms: Tensor, steps: int, tolerance: float, signed: bool
+) -> tuple[Tensor, Pursuit | Unrolled]:
     """Return the residual ``(..., B, d)`` of matching pursuit in ``atoms (..., p, d)`` after at most ``steps`` steps.
 
     A row stops where its residual is at most ``tolerance`` or no atom has a positive projection (``signed``: a nonzero
     one), both up to rounding. Correlations follow the Gram matrix: a step costs 2 p + 2 d products a row.
     """
     target, atoms = target.detach(), atoms.detach().contiguous()
+    if not place.on_host(target):
+        return unroll(target, atoms, steps, (tolerance, NOISE * torch.finfo(target.dtype).eps), signed)
     residual, scores = target.clone(memory_format=torch.contiguous_format), target @ atoms.mT
     gram = (atoms @ atoms.mT).view(-1, atoms.shape[-2], atoms.shape[-2])
     rows, dtype = residual.view(-1, residual.shape[-1]).numpy(), residual.numpy().dtype
@@ -75,6 +81,8 @@ class _Residual(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         residual, atoms = ctx.saved_tensors
+        if isinstance(ctx.pursuit, Unrolled):
+            return *unroll_back(slopes[0], residual, atoms.detach(), ctx.pursuit), None, None, None
         slope, total = slopes[0].clone(memory_format=torch.contiguous_format), torch.zeros_like(atoms)
         left = residual.detach().clone()
         d, done = atoms.shape[-1], ctx.pursuit

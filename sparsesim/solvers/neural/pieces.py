@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sparsesim._arrays import FloatArray, Rng, unit_rows
 from sparsesim.kernels import training as kernels
+from sparsesim.solvers.neural.device import place
 from sparsesim.solvers.neural.module import Optimiser, SparseModule
 
 
@@ -102,7 +103,7 @@ def remove_radial_(rows: nn.Parameter) -> None:
     """Remove from the gradient of unit ``rows`` its component along each row, in place."""
     gradient = rows.grad
     if gradient is not None:
-        if rows.is_cpu:
+        if place.on_host(rows):
             kernels.remove_radial_(_flat(rows), _flat(gradient))
         else:
             gradient.addcmul_((gradient * rows).sum(-1, keepdim=True), rows, value=-1.0)
@@ -111,7 +112,7 @@ def remove_radial_(rows: nn.Parameter) -> None:
 def normalise_(rows: nn.Parameter) -> None:
     """Scale ``rows`` to unit norm in place; a zero row stays zero."""
     least = torch.finfo(rows.dtype).tiny
-    if rows.is_cpu:
+    if place.on_host(rows):
         kernels.normalise_(_flat(rows), _flat(rows).dtype.type(least))
     else:
         rows.div_(torch.linalg.vector_norm(rows, dim=-1, keepdim=True).clamp_min(least))

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sparsesim.solvers.neural.device import place
+
 
 def largest(u: Tensor, k: int | Tensor) -> Tensor:
     """Return a 0/1 mask like ``u (..., p)``: the k largest positive entries of each row, ties to the lowest index.
@@ -20,7 +22,9 @@ def largest(u: Tensor, k: int | Tensor) -> Tensor:
         k = numbers[0]
     if k >= p:
         return u.clone().gt_(0.0)
-    if u.is_cpu:  # numpy's partition is several times as fast as topk; on a GPU asking for a tie would synchronise
+    if place.on_host(
+        u
+    ):  # numpy's partition is several times as fast as topk; on a GPU asking for a tie would synchronise
         parted = torch.from_numpy(np.partition(u.numpy(), p - k - 1, axis=-1))
         bar = parted[..., p - k - 1 : p - k].clamp_min(0.0)
         if not bool((parted[..., p - k :].amin(-1, keepdim=True) == bar).any()):

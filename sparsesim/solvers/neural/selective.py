@@ -55,6 +55,8 @@ class SelectiveModule(UnitDecoder):
     A step costs the dense product of the encoder and otherwise what was selected (see `sparse`).
     """
 
+    host_buffers: ClassVar[tuple[str, ...]] = ("k",)
+
     k: Tensor
 
     def __init__(self, spec: SelectiveSolver, dim: int, rng: Rng) -> None:

@@ -48,8 +48,7 @@ class UnderusedLatents(DeadLatents):
         share = torch.where(total > 0, fired / total.clamp_min(1.0), self.share)
         self.share.lerp_(share, 1.0 / self.dead_after)
         if (index + 1) % RENEW_DEAD_EVERY == 0:
-            self.dead.copy_(self.share < LOW * self.expected.gather(-1, self.rank()))
-            self.any_dead = bool(self.dead.any())
+            self.renew(self.share < LOW * self.expected.gather(-1, self.rank()))
 
     def rank(self) -> Tensor:
         """Return the rank of each latent by its share of all firing, ``(..., p)``: 0 has the largest."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 from functools import cache
 from types import ModuleType
+from typing import Any, final
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from sparsesim.solvers.neural.device import reference
 
@@ -30,3 +32,45 @@ def operations(tensor: Tensor) -> ModuleType:
     """Return ``compiled`` for tensors on a GPU where Triton is installed, else ``reference``."""
     found = _compiled() if tensor.is_cuda else None
     return reference if found is None else found
+
+
+def move_(module: nn.Module, device: torch.device) -> None:
+    """Move parameters and buffers of ``module`` to ``device``, all but those that a part lists in ``host_buffers``.
+
+    These are numbers that decide shapes, of which the host must know the value without asking.
+    """
+    parts = [(part, name) for part in module.modules() for name in getattr(part, "host_buffers", ())]
+    kept = [(part, name, part.get_buffer(name)) for part, name in parts]
+    module.to(device)
+    for part, name, buffer in kept:
+        part.register_buffer(name, buffer)
+
+
+@final
+class Later:
+    """Whether a condition held when it was asked for, told without waiting for the device where it can be.
+
+    What is asked on a GPU travels while the GPU works on, and is there when it is read some steps later.
+    """
+
+    def __init__(self) -> None:
+        self._asked: tuple[Tensor, Any] | None = None
+
+    def __deepcopy__(self, memo: object) -> Later:
+        return Later()
+
+    def ask(self, condition: Tensor) -> None:
+        """Start to tell whether ``condition ()`` holds."""
+        if condition.is_cuda:
+            told = torch.empty((), dtype=torch.bool, pin_memory=True).copy_(condition, non_blocking=True)
+            event: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            event.record()
+            self._asked = told, event
+
+    def read(self, condition: Tensor) -> bool:
+        """Return whether the condition asked for last held; ``condition`` is the same one, for who has not asked."""
+        if self._asked is None:
+            return bool(condition)
+        told, event = self._asked
+        event.synchronize()
+        return bool(told)

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
+from sparsesim.kernels.compiled import borrowing
+
 BLOCK = 32  # entries whose maximum is looked at first
 CHUNK = 16  # rows that share a guess of the k-th largest entry
 SLACK = {4: 2**21, 8: 2**50}  # a guess is lowered by this, a factor of 0.75 to 0.88
@@ -45,50 +47,78 @@ def select_rows(u: npt.NDArray[Any], k: npt.NDArray[np.int64], *, magnitude: boo
     return indptr, indices
 
 
-@njit(cache=True)
-def _scan(keys: Any, k: int, bar: int, best: Any, where: Any) -> int:
-    """Fill ``best`` and ``where`` with the k largest keys above ``bar`` in descending order; return how many."""
-    n = 0
-    if k == 0:
-        return 0
-    for start in range(0, len(keys), BLOCK):
-        stop = min(start + BLOCK, len(keys))
-        top = keys[start]
-        for j in range(start + 1, stop):
-            top = max(top, keys[j])
-        if top <= bar:
-            continue
-        for j in range(start, stop):
-            key = keys[j]
-            if key > bar:
-                place = min(n, k - 1)
-                while place > 0 and best[place - 1] < key:
-                    best[place], where[place] = best[place - 1], where[place - 1]
-                    place -= 1
-                best[place], where[place] = key, j
-                n = min(n + 1, k)
-                if n == k:
-                    bar = best[k - 1]
-    return n
+@borrowing()
+def _above_(keys: Any, bar: Any, places: Any, values: Any) -> Any:
+    """Write, ascending, the places of the keys above ``bar``, and these keys; return how many. No branch is guessed."""
+    count = np.uint64(0)
+    for j in range(len(keys)):
+        places[count] = j
+        count += np.uint64(keys[j] > bar)
+    for t in range(count):
+        values[t] = keys[places[t]]
+    return np.int64(count)
+
+
+@borrowing()
+def _exceeding(values: Any, count: int, bar: Any) -> Any:
+    number = np.int32(0)
+    for t in range(count):
+        number += np.int32(values[t] > bar)
+    return number
+
+
+@borrowing()
+def _threshold(values: Any, count: int, k: int, low: Any) -> Any:
+    """Return a bar that at most k of the values exceed, and how many do: k, but for values that equal the bar.
+
+    More than k of them exceed ``low``. The integers between are bisected: a count over them is vectorised.
+    """
+    kind, high, above = values.dtype.type, values[0], np.int32(0)
+    for t in range(count):
+        high = max(high, values[t])
+    while high - low > 1:
+        middle = kind(low + (high - low) // 2)
+        number = _exceeding(values, count, middle)
+        if number == k:
+            return middle, number
+        if number > k:
+            low = middle
+        else:
+            high, above = middle, number
+    return high, above
+
+
+@borrowing()
+def _row_(keys: Any, k: int, guess: Any, first: int, work: Any, out: Any) -> Any:
+    """Write ``first`` + the places of the k largest positive keys, ascending; return how many, and their threshold."""
+    places, values = work
+    count, bar, ties = _above_(keys, guess, places, values), guess, k
+    if count < k and guess > 0:
+        bar = keys.dtype.type(0)
+        count = _above_(keys, bar, places, values)
+    if count > k:
+        bar, above = _threshold(values, count, k, bar)
+        ties = k - above
+    size = np.int64(0)
+    for t in range(count):
+        if values[t] > bar or (values[t] == bar and ties > 0):
+            ties -= values[t] == bar
+            out[size] = first + places[t]
+            size += 1
+    return size, bar
 
 
 @njit(cache=True, parallel=True)
 def _rows(keys: Any, k: Any, batch: int, slack: int, found: Any, counts: Any) -> None:
     rows, p = keys.shape
+    none = keys.dtype.type(0)
     for chunk in prange((rows + CHUNK - 1) // CHUNK):
-        best, where = np.empty(found.shape[1], keys.dtype), np.empty(found.shape[1], np.int32)
-        guess = 0
-        for row in range(chunk * CHUNK, min(rows, (chunk + 1) * CHUNK)):
+        work, guess = (np.empty(p, np.int32), np.empty(p, keys.dtype)), none
+        for row in range(chunk * CHUNK, min((chunk + 1) * CHUNK, rows)):
             member = row // batch
-            wanted = k[member]
-            n = _scan(keys[row], wanted, guess, best, where)
-            if n < wanted and guess > 0:
-                n = _scan(keys[row], wanted, 0, best, where)
-            guess = max(0, best[n - 1] - slack) if n == wanted and n > 0 else 0
-            where[:n].sort()
-            for t in range(n):
-                found[row, t] = member * p + where[t]
-            counts[row + 1] = n
+            size, bar = _row_(keys[row], k[member], guess, member * p, work, found[row])
+            guess = keys.dtype.type(max(0, bar - slack)) if size == k[member] else none
+            counts[row + 1] = size
 
 
 @njit(cache=True)

@@ -10,6 +10,8 @@ import numba
 import numpy as np
 from numba import njit, prange
 
+from sparsesim.kernels.compiled import borrowing
+
 STRIDE = 2**12  # weights that one thread updates at a time: 64 KiB of float32 in four arrays, in its cache
 
 
@@ -54,42 +56,83 @@ def transpose(indptr: Any, indices: Any, columns: int) -> Any:
     return start, rows, places
 
 
-@njit(cache=True, parallel=True, fastmath={"contract"})
+@borrowing("contract")
+def _gather_(indices: Any, data: Any, low: int, high: int, table: Any, target: Any) -> None:
+    """Add ``data[t] * table[indices[t]]`` over low <= t < high to ``target``, in order, four rows a pass."""
+    whole = high - (high - low) % 4
+    for t in range(low, whole, 4):
+        w0, w1, w2, w3 = data[t], data[t + 1], data[t + 2], data[t + 3]
+        a0, a1, a2, a3 = table[indices[t]], table[indices[t + 1]], table[indices[t + 2]], table[indices[t + 3]]
+        for column in range(len(target)):
+            value = target[column] + w0 * a0[column]
+            value += w1 * a1[column]
+            value += w2 * a2[column]
+            value += w3 * a3[column]
+            target[column] = value
+    for t in range(whole, high):
+        weight, source = data[t], table[indices[t]]
+        for column in range(len(target)):
+            target[column] += weight * source[column]
+
+
+@njit(cache=True, parallel=True)
 def add_product_(indptr: Any, indices: Any, data: Any, table: Any, out: Any) -> None:
     """Add the product of a sparse matrix and ``table`` to ``out``; a row without entries is not touched.
 
-    Each row is summed in its own order by one thread, four rows of the table a pass.
+    Each row is summed in its own order by one thread.
     """
     for row in prange(len(indptr) - 1):
-        low, high = indptr[row], indptr[row + 1]
-        target = out[row]
-        whole = high - (high - low) % 4
-        for t in range(low, whole, 4):
-            w0, w1, w2, w3 = data[t], data[t + 1], data[t + 2], data[t + 3]
-            a0, a1, a2, a3 = table[indices[t]], table[indices[t + 1]], table[indices[t + 2]], table[indices[t + 3]]
-            for column in range(len(target)):
-                value = target[column] + w0 * a0[column]
-                value += w1 * a1[column]
-                value += w2 * a2[column]
-                value += w3 * a3[column]
-                target[column] = value
-        for t in range(whole, high):
-            weight, source = data[t], table[indices[t]]
-            for column in range(len(target)):
-                target[column] += weight * source[column]
+        _gather_(indices, data, indptr[row], indptr[row + 1], table, out[row])
 
 
-@njit(cache=True, parallel=True, fastmath={"contract", "reassoc", "nsz"})
+@borrowing("contract", "reassoc", "nsz")
+def _dot(a: Any, b: Any) -> Any:
+    total = a[0] * b[0]
+    for column in range(1, len(a)):
+        total += a[column] * b[column]
+    return total
+
+
+@njit(cache=True, parallel=True)
 def sampled_product(indptr: Any, indices: Any, left: Any, right: Any, out: Any) -> None:
     """Set ``out[t]`` to the dot product of ``left[row]`` and ``right[indices[t]]`` for every entry t of every row."""
     for row in prange(len(indptr) - 1):
-        a = left[row]
         for t in range(indptr[row], indptr[row + 1]):
-            b = right[indices[t]]
-            total = a[0] * b[0]
-            for column in range(1, len(a)):
-                total += a[column] * b[column]
-            out[t] = total
+            out[t] = _dot(left[row], right[indices[t]])
+
+
+@borrowing()
+def _misfit_(reconstruction: Any, bias: Any, x: Any, residual: Any) -> None:
+    """Add the bias to a decoded row, and write what it has beyond ``x``."""
+    for column in range(len(x)):
+        reconstruction[column] += bias[column]
+        residual[column] = reconstruction[column] - x[column]
+
+
+@borrowing()
+def _scale_(row: Any, factor: Any) -> None:
+    for column in range(len(row)):
+        row[column] *= factor
+
+
+@njit(cache=True, parallel=True)
+def reconstruct_(indptr: Any, indices: Any, values: Any, table: Any, bias: Any, x: Any, factor: Any, out: Any) -> None:
+    """Fill ``out`` with reconstructions, slopes, squared errors and value gradients, each sample's in one pass.
+
+    These are ``values @ table`` + the row of ``bias`` of the member, ``factor`` times the reconstruction less ``x``,
+    the squared norm of that without the factor, and the slope's products with the rows of the table that were used.
+    """
+    reconstruction, slope, energy, towards = out
+    batch = len(x) // len(bias)
+    for row in prange(len(x)):
+        target, residual = reconstruction[row], slope[row]
+        target[:] = 0
+        _gather_(indices, values, indptr[row], indptr[row + 1], table, target)
+        _misfit_(target, bias[row // batch], x[row], residual)
+        energy[row] = _dot(residual, residual)
+        _scale_(residual, factor)
+        for t in range(indptr[row], indptr[row + 1]):
+            towards[t] = _dot(residual, table[indices[t]])
 
 
 @njit(cache=True)
@@ -102,20 +145,20 @@ def add_segments_(indptr: Any, places: Any, values: Any, out: Any) -> None:
         out[j] = total
 
 
-@njit(cache=True, fastmath={"contract"})
+@borrowing("contract")
 def _adam_part_(weights: Any, gradient: Any, mean: Any, square: Any, slowness: Any, constants: Any) -> None:
     rate, eps, new, keep, fresh = constants[0], constants[1], constants[2], constants[3], constants[4]
+    alike = len(slowness) == 0
     for i in range(len(weights)):
         slope = gradient[i]
-        mean[i] += new * (slope - mean[i])
-        square[i] = keep * square[i] + fresh * (slope * slope)
-        gradient[i] = 0
-    if len(slowness):
+        first = mean[i] + new * (slope - mean[i])
+        second = keep * square[i] + fresh * (slope * slope)
+        mean[i], square[i], gradient[i] = first, second, 0
+        if alike:
+            weights[i] -= rate * first / (np.sqrt(second) + eps)
+    if not alike:
         for i in range(len(weights)):
             weights[i] -= rate * mean[i] / ((np.sqrt(square[i]) + eps) * slowness[i])
-    else:
-        for i in range(len(weights)):
-            weights[i] -= rate * mean[i] / (np.sqrt(square[i]) + eps)
 
 
 @njit(cache=True, parallel=True)
@@ -143,7 +186,7 @@ def remove_radial_(rows: Any, gradient: Any) -> None:
                 g[column] -= along * a[column]
 
 
-@njit(cache=True, parallel=True, fastmath={"contract", "reassoc", "nsz"})
+@njit(cache=True, parallel=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
 def normalise_(rows: Any, least: Any) -> None:
     """Divide each row by its norm, or by ``least`` where that is larger."""
     for j in prange(len(rows)):

@@ -17,7 +17,15 @@ from sparsesim.solvers.neural.batch_topk import BatchTopK
 from sparsesim.solvers.neural.module import Step, stack
 from sparsesim.solvers.neural.pieces import squared_error
 from sparsesim.solvers.neural.solver import fit_together
-from sparsesim.solvers.neural.sparse import HostSelection, decoded, select_batches, select_rows, selection_of, values_at
+from sparsesim.solvers.neural.sparse import (
+    HostSelection,
+    decoded,
+    reconstructed,
+    select_batches,
+    select_rows,
+    selection_of,
+    values_at,
+)
 from sparsesim.solvers.neural.topk import TopK
 from sparsesim.solvers.neural.train import Training
 
@@ -229,3 +237,24 @@ def test_a_wide_fit_is_that_of_the_dense_formula():
     reference = DenseTopK(64, 4, training=solver.training).fit(x, rng=rng(4))
     np.testing.assert_allclose(sparse.atoms, reference.atoms, atol=1e-5)  # float32 over 15 steps of 1e-3
     np.testing.assert_allclose(sparse.trace["loss"], reference.trace["loss"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(5, 3, 4), (2, 4, 3, 5)])
+def test_decoding_and_judging_in_one_pass_has_the_gradients_of_both(shape):
+    (x, _, _, bias, decoder), u, chosen = layer(shape)
+    values = torch.from_numpy(u.numpy()[dense(chosen) > 0]).requires_grad_()
+    x = x.detach()
+
+    def together(z, rows, shift):
+        return reconstructed(x, z, rows, shift, chosen)
+
+    assert torch.autograd.gradcheck(together, (values, decoder, bias))
+    error, out = together(values, decoder, bias)
+    apart = decoded(values, decoder, chosen) + bias.unsqueeze(-2)
+    np.testing.assert_array_equal(out.detach().numpy(), apart.detach().numpy())
+    torch.testing.assert_close(error, squared_error(x, apart), rtol=1e-14, atol=0)  # sums of twelve squares
+    # a loss of this error alone takes the gradients found in the pass itself
+    ours = torch.autograd.grad(error.sum(), (values, decoder, bias))
+    theirs = torch.autograd.grad(squared_error(x, apart).sum(), (values, decoder, bias))
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from sparsesim._arrays import Rng, check_int, check_real
-from sparsesim.solvers.neural.pieces import squared_error
 from sparsesim.solvers.neural.selected import Selection
 from sparsesim.solvers.neural.selective import SelectiveSolver
-from sparsesim.solvers.neural.sparse import select_rows, values_at
+from sparsesim.solvers.neural.sparse import reconstructed, select_rows, values_at
 from sparsesim.solvers.neural.topk import TopKModule
 
 
@@ -31,7 +30,8 @@ class MultiTopKModule(TopKModule):
         errors, reconstruction = super().errors(x, u, values, chosen)
         wide = select_rows(u, (self.multiple * self.k).clamp_max(u.shape[-1]))
         more = values_at(x, self.encoder, self.encoder_bias, self.bias, u, wide)
-        return {**errors, "multi": self.multi * squared_error(x, self.reconstruct(more, wide))}, reconstruction
+        error, _ = reconstructed(x, more, self.decoder, self.bias, wide)
+        return {**errors, "multi": self.multi * error}, reconstruction
 
 
 @final

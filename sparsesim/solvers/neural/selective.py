@@ -12,10 +12,10 @@ from torch import Tensor
 from sparsesim._arrays import Rng, check_int, check_real
 from sparsesim.solvers.neural.dead import DeadLatents
 from sparsesim.solvers.neural.module import Step
-from sparsesim.solvers.neural.pieces import UnitDecoder, squared_error
+from sparsesim.solvers.neural.pieces import UnitDecoder
 from sparsesim.solvers.neural.selected import Selection
 from sparsesim.solvers.neural.solver import NeuralSolver, check_neural
-from sparsesim.solvers.neural.sparse import decoded, selection_of, values_at
+from sparsesim.solvers.neural.sparse import reconstructed, selection_of, values_at
 from sparsesim.solvers.neural.train import Training
 
 
@@ -97,12 +97,8 @@ class SelectiveModule(UnitDecoder):
 
         ``u (..., B, p)`` has no gradient, ``values (nnz,)``, those of it at the selection, have.
         """
-        reconstruction = self.reconstruct(values, chosen)
-        return {"squared_error": squared_error(x, reconstruction)}, reconstruction
-
-    def reconstruct(self, values: Tensor, chosen: Selection) -> Tensor:
-        """Return the reconstruction ``(..., B, d)`` from ``values (nnz,)`` at the selection."""
-        return decoded(values, self.decoder, chosen) + self.bias.unsqueeze(-2)
+        error, reconstruction = reconstructed(x, values, self.decoder, self.bias, chosen)
+        return {"squared_error": error}, reconstruction
 
     def selected(self, values: Tensor, chosen: Selection) -> None:
         """Take note of the values ``(nnz,)`` at the selection of a training batch."""

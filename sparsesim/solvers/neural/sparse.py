@@ -21,8 +21,9 @@ from sparsesim.kernels import selection as chosen
 from sparsesim.kernels import training as kernels
 from sparsesim.solvers.neural.device import place
 from sparsesim.solvers.neural.device import selection as away
+from sparsesim.solvers.neural.pieces import squared_error
 from sparsesim.solvers.neural.selected import Selection
-from sparsesim.solvers.neural.selection import largest, of_batch
+from sparsesim.solvers.neural.selection import of_batch
 from sparsesim.solvers.neural.sink import Sink
 
 
@@ -102,15 +103,10 @@ def _each(k: Tensor, members: int) -> npt.NDArray[np.int64]:
     return numbers
 
 
-INSERTION = 96  # the k up to which keeping a row's largest entries in a sorted list beats a partition
-
-
 def select_rows(u: Tensor, k: Tensor, *, magnitude: bool = False) -> Selection:
     """Return the ``k`` (one or ``(E,)``) largest positive entries of each row of ``u (..., B, p)``, see `largest`."""
     if not place.on_host(u):
         return away.select_rows(u, k, magnitude=magnitude)
-    if int(k.max()) > INSERTION:
-        return selection_of(largest(u.detach().abs() if magnitude else u, k))
     batched = _batched(u)
     found = chosen.select_rows(batched, _each(k, len(batched)), magnitude=magnitude)
     return HostSelection(*found, tuple(u.shape))
@@ -209,6 +205,41 @@ class _Decoded(torch.autograd.Function):
         return towards, ctx.gradient.close(weights), None
 
 
+class _Reconstruction(torch.autograd.Function):
+    """The squared error of z D + b_d, mean over the batch, and that reconstruction: decoded and judged in one pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, values: Tensor, decoder: Tensor, bias: Tensor, selection: HostSelection
+    ) -> tuple[Tensor, Tensor]:
+        ctx.set_materialize_grads(False)
+        ctx.selection, ctx.sink = selection, Sink(decoder)
+        out, slope, energy = torch.empty_like(x), torch.empty_like(x), x.new_empty(x.shape[:-1])
+        towards, table = torch.empty_like(values), _rows(decoder)
+        factor = table.dtype.type(2.0 / x.shape[-2])
+        filled = (_writable(out), _writable(slope), energy.view(-1).numpy(), towards.numpy())
+        given = (values.detach().numpy(), table, _rows(bias), _rows(x), factor)
+        kernels.reconstruct_(selection.indptr, selection.indices, *given, filled)
+        ctx.save_for_backward(values, decoder, slope, towards)
+        return energy.sum(-1) / x.shape[-2], out
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor | None) -> tuple[Tensor | None, ...]:
+        values, decoder, slope, towards = ctx.saved_tensors
+        of_error, of_reconstruction = slopes
+        selection = ctx.selection
+        if of_reconstruction is not None or of_error is None or bool((of_error != 1.0).any()):
+            slope = torch.zeros_like(slope) if of_error is None else slope * of_error[..., None, None]
+            slope = slope if of_reconstruction is None else slope + of_reconstruction
+            towards = torch.empty_like(values)
+            indices, table = selection.indices, _rows(decoder)
+            kernels.sampled_product(selection.indptr, indices, _rows(slope), table, towards.numpy())
+        indptr, rows, places = selection.by_latent
+        weights = ctx.sink.open()
+        kernels.add_product_(indptr, rows, values.detach().numpy()[places], _rows(slope), _writable(weights))
+        return None, towards, ctx.sink.close(weights), slope.sum(-2), None
+
+
 def values_at(
     x: Tensor, encoder: Tensor, encoder_bias: Tensor, bias: Tensor, u: Tensor, selection: Selection
 ) -> Tensor:
@@ -219,3 +250,17 @@ def values_at(
 def decoded(values: Tensor, decoder: Tensor, selection: Selection) -> Tensor:
     """Return ``z @ decoder (..., p, d)``, of shape ``(..., B, d)``, for codes z of ``values`` at the ``selection``."""
     return selection.decoded(values, decoder)
+
+
+def reconstructed(
+    x: Tensor, values: Tensor, decoder: Tensor, bias: Tensor, selection: Selection
+) -> tuple[Tensor, Tensor]:
+    """Return the squared error, summed over d, mean over the batch, and the reconstruction ``z @ decoder + bias``.
+
+    No gradient reaches ``x``.
+    """
+    if isinstance(selection, HostSelection):
+        error, out = _Reconstruction.apply(x, values, decoder, bias, selection)  # type: ignore[no-untyped-call]
+        return error, out
+    out = decoded(values, decoder, selection) + bias.unsqueeze(-2)
+    return squared_error(x, out), out

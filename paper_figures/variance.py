@@ -132,7 +132,7 @@ def _errors(axes: Axes, table: Table, solver: str) -> None:
         (":", lambda n: variance_of_mean(kept, (1, 1, n))),
     )
     for style, variance in plans:
-        axes.plot(counts, np.sqrt([variance(n) for n in counts]), style, color=SHOWN[solver].colour, lw=1.3)
+        axes.plot(counts, np.sqrt([variance(n) for n in counts]), style, color="#3d4653", lw=1.3)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xticks([1, 10, 100], ["1", "10", "100"])

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from sparsesim._lazy import lazy
 
 if TYPE_CHECKING:
+    from sparsesim.metrics.blocks import StreamedEvaluation as StreamedEvaluation
+    from sparsesim.metrics.blocks import evaluate_blocks as evaluate_blocks
+    from sparsesim.metrics.blocks import evaluate_stream as evaluate_stream
     from sparsesim.metrics.chance import ChanceLevel as ChanceLevel
     from sparsesim.metrics.chance import chance_mcc as chance_mcc
     from sparsesim.metrics.chance import chance_mcc_against as chance_mcc_against
@@ -58,6 +61,7 @@ if TYPE_CHECKING:
     from sparsesim.metrics.disentanglement_information import mig as mig
     from sparsesim.metrics.disentanglement_information import mutual_information as mutual_information
     from sparsesim.metrics.evaluation import Evaluation as Evaluation
+    from sparsesim.metrics.evaluation import Judged as Judged
     from sparsesim.metrics.evaluation import Match as Match
     from sparsesim.metrics.evaluation import Metric as Metric
     from sparsesim.metrics.evaluation import cosines as cosines
@@ -125,6 +129,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy(
     "sparsesim.metrics",
     {
+        "blocks": ("StreamedEvaluation", "evaluate_blocks", "evaluate_stream"),
         "chance": (
             "ChanceLevel",
             "chance_mcc",
@@ -188,6 +193,7 @@ __getattr__, __dir__ = lazy(
         ),
         "evaluation": (
             "Evaluation",
+            "Judged",
             "Match",
             "Metric",
             "cosines",

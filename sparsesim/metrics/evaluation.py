@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol, TypeAlias, final
 
@@ -11,6 +12,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from sparsesim._arrays import Codes, FloatArray, IntArray, unit_rows
+from sparsesim.metrics.sums import Detection, Energies, Firing, Norms, Pairs
 
 
 class Truth(Protocol):
@@ -127,7 +129,90 @@ def _canonical(codes: Codes) -> Codes:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Evaluation:
+class Alignment:
+    """How learned atoms lie to the true ones; computed once, when first read, and shared by blocks of samples."""
+
+    truth: Truth
+    fitted: Fitted
+
+    @cached_property
+    def cosines(self) -> FloatArray:
+        """Signed cosines ``(m, p)`` of true with learned atoms."""
+        return cosines(self.truth.atoms, self.fitted.atoms)
+
+    @cached_property
+    def match(self) -> Match:
+        """One-to-one matching on |cos|."""
+        return match_rows(np.abs(self.cosines))
+
+    @cached_property
+    def match_signed(self) -> Match:
+        """One-to-one matching on signed cos: an atom that points against a feature does not match it."""
+        return match_rows(self.cosines)
+
+    @cached_property
+    def nearest(self) -> IntArray:
+        """The true feature of largest |cos| with each learned atom, ``(p,)``; several may share one."""
+        return np.asarray(np.abs(self.cosines).argmax(axis=0))
+
+
+class Judged(ABC):
+    """What a score may read that is a function of atoms or of sums over samples, however many there were.
+
+    `Evaluation` holds all samples, `sparsesim.metrics.blocks.StreamedEvaluation` saw them block by block.
+    """
+
+    truth: Truth
+    fitted: Fitted
+    alignment: Alignment
+
+    @property
+    def cosines(self) -> FloatArray:
+        """Signed cosines ``(m, p)`` of true with learned atoms."""
+        return self.alignment.cosines
+
+    @property
+    def match(self) -> Match:
+        """One-to-one matching on |cos|."""
+        return self.alignment.match
+
+    @property
+    def match_signed(self) -> Match:
+        """One-to-one matching on signed cos: an atom that points against a feature does not match it."""
+        return self.alignment.match_signed
+
+    @property
+    @abstractmethod
+    def firing(self) -> Firing:
+        """In how many samples features, latents and partners fire."""
+
+    @property
+    @abstractmethod
+    def detection(self) -> Detection:
+        """How often each latent fires with its nearest feature."""
+
+    @property
+    @abstractmethod
+    def pairs(self) -> Pairs:
+        """Moments of the coefficients of features and their partners."""
+
+    @property
+    @abstractmethod
+    def energies(self) -> Energies:
+        """Energies of samples, residuals and reconstructions about the mean."""
+
+    @property
+    @abstractmethod
+    def norms(self) -> Norms:
+        """Energies and norms about zero."""
+
+
+LEAST_NORM = 1e-6  # samples up to this norm have no relative norm, as in SAELens
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Evaluation(Judged):
     """Truth, solution and held-out samples; codes, cosines and matchings are computed once, when first read.
 
     Parameters
@@ -135,13 +220,17 @@ class Evaluation:
     truth : the `FeatureModel` that made the samples.
     fitted : the `FittedDictionary` under test.
     batch : held-out samples with their true codes.
+    alignment : that of the two, where it is known already.
     """
 
     truth: Truth
     fitted: Fitted
     batch: Samples
+    alignment: Alignment = field(default=None)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
+        if self.alignment is None:
+            object.__setattr__(self, "alignment", Alignment(self.truth, self.fitted))
         (m, d), n = self.truth.atoms.shape, self.batch.x.shape[0]
         if self.fitted.atoms.shape[1] != d:
             raise ValueError(
@@ -209,19 +298,39 @@ class Evaluation:
         return self.fitted.decode(self.codes)
 
     @cached_property
-    def cosines(self) -> FloatArray:
-        """Signed cosines ``(m, p)`` of true with learned atoms."""
-        return cosines(self.truth.atoms, self.fitted.atoms)
+    def firing(self) -> Firing:
+        """In how many samples features, latents and partners fire."""
+        return Firing.of(self.true_codes, self.codes, self.aligned, self.common)
 
     @cached_property
-    def match(self) -> Match:
-        """One-to-one matching on |cos|."""
-        return match_rows(np.abs(self.cosines))
+    def pairs(self) -> Pairs:
+        """Moments of the coefficients of features and their partners."""
+        return Pairs.of(self.true_codes, self.aligned, self.common)
 
     @cached_property
-    def match_signed(self) -> Match:
-        """One-to-one matching on signed cos: an atom that points against a feature does not match it."""
-        return match_rows(self.cosines)
+    def energies(self) -> Energies:
+        """Energies of samples, residuals and reconstructions about the mean."""
+        return Energies.of(self.batch.x, self.reconstruction)
+
+    @cached_property
+    def norms(self) -> Norms:
+        """Energies and norms about zero."""
+        return Norms.of(self.batch.x, self.reconstruction, LEAST_NORM)
+
+    @cached_property
+    def detection(self) -> Detection:
+        """How often each latent fires with its nearest feature."""
+        codes, true, nearest = self.codes, self.true_codes, self.alignment.nearest
+        (n, m), p = true.shape, codes.shape[1]
+        positive = true.data > 0
+        rows = np.repeat(np.arange(n, dtype=np.int64), np.diff(codes.indptr))
+        hits, _ = locate(rows * m + nearest[codes.indices], entry_keys(true)[positive])
+        return Detection(
+            n,
+            np.bincount(codes.indices[hits], minlength=p),
+            np.bincount(codes.indices, minlength=p),
+            np.bincount(true.indices[positive], minlength=m)[nearest],
+        )
 
 
 Metric: TypeAlias = Callable[[Evaluation], float]

@@ -18,8 +18,8 @@ import numpy as np
 from scipy.sparse import csc_array, csr_array
 
 from sparsesim._arrays import FloatArray, IntArray, unit_rows
-from sparsesim.metrics.codes import centred_columns
 from sparsesim.metrics.evaluation import Evaluation
+from sparsesim.metrics.sums import centred_columns
 
 _PARALLEL = 1e-8  # 1 - cos^2 below which two features cannot be told apart in an atom
 _DEPENDENT = 1e-6  # smallest singular value of the true atoms below which they give no coordinates

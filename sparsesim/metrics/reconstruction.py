@@ -8,60 +8,42 @@ from __future__ import annotations
 import numpy as np
 
 from sparsesim._arrays import FloatArray
-from sparsesim.metrics.evaluation import Evaluation
+from sparsesim.metrics.evaluation import Evaluation, Judged
+from sparsesim.metrics.sums import Energies
 from sparsesim.solvers.pursuit import orthogonal_matching_pursuit
-
-_ROWS = 4096  # rows held in float64 at once
-
-
-def _energies(x: FloatArray, estimate: FloatArray) -> tuple[float, float, float]:
-    """Return the sums over n and d of (x - estimate)^2, (x - mean)^2 and (estimate - mean)^2, in units of x's range^2.
-
-    All in float64; NaN three times if there is one sample or all are equal, exactly.
-    """
-    high, low = x.max(axis=0).astype(np.float64), x.min(axis=0).astype(np.float64)
-    scale = float((high - low).max(initial=0.0))
-    if scale == 0.0:
-        return float("nan"), float("nan"), float("nan")
-    mean = low + (x - low.astype(x.dtype)).mean(axis=0, dtype=np.float64)
-    error = variance = signal = 0.0
-    for start in range(0, len(x), _ROWS):
-        rows = x[start : start + _ROWS].astype(np.float64)
-        rebuilt = estimate[start : start + _ROWS].astype(np.float64)
-        error += float(np.square((rows - rebuilt) / scale).sum())
-        variance += float(np.square((rows - mean) / scale).sum())
-        signal += float(np.square((rebuilt - mean) / scale).sum())
-    return error, variance, signal
 
 
 def fvu_of(x: FloatArray, estimate: FloatArray) -> float:
     """Return sum ||x - estimate||^2 / sum ||x - mean||^2 of samples ``(n, d)``; NaN where they do not vary."""
-    error, variance, _ = _energies(x, estimate)
-    return error / variance
+    return _unexplained(Energies.of(x, estimate))
 
 
-def fvu(evaluation: Evaluation) -> float:
+def _unexplained(energies: Energies) -> float:
+    return energies.error / energies.variance if energies.vary else float("nan")
+
+
+def fvu(evaluation: Judged) -> float:
     """Return the fraction of variance unexplained, sum ||x - xhat||^2 / sum ||x - mean||^2, about the batch mean.
 
     0 is perfect, 1 is what predicting the mean reaches, and there is no upper limit. NaN for a single sample or
     constant data, which have no variance to explain.
     """
-    return fvu_of(evaluation.batch.x, evaluation.reconstruction)
+    return _unexplained(evaluation.energies)
 
 
-def explained_variance(evaluation: Evaluation) -> float:
+def explained_variance(evaluation: Judged) -> float:
     """Return 1 - `fvu`: 1 is perfect, 0 is what predicting the mean reaches."""
     return 1.0 - fvu(evaluation)
 
 
-def relative_norm(evaluation: Evaluation) -> float:
+def relative_norm(evaluation: Judged) -> float:
     """Return sqrt(sum ||xhat - mean||^2 / sum ||x - mean||^2), with the mean of the samples: below 1 is shrunken.
 
     About the mean, so that a large constant offset cannot hide shrinkage. The best estimate from noisy samples is
     itself below 1. NaN where `fvu` is.
     """
-    _, variance, signal = _energies(evaluation.batch.x, evaluation.reconstruction)
-    return float(np.sqrt(signal / variance))
+    energies = evaluation.energies
+    return float(np.sqrt(energies.signal / energies.variance)) if energies.vary else float("nan")
 
 
 def amortisation_gap(evaluation: Evaluation) -> float:

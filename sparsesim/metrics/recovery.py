@@ -10,13 +10,13 @@ import numpy as np
 
 from sparsesim._arrays import FloatArray, unit_rows
 from sparsesim.metrics.chance import chance_mcc
-from sparsesim.metrics.evaluation import Evaluation
+from sparsesim.metrics.evaluation import Judged
 
 _DUPLICATE = 0.95
 _BLOCK = 2**24  # entries of the (p, p) Gram matrix held at once
 
 
-def mcc(evaluation: Evaluation) -> float:
+def mcc(evaluation: Judged) -> float:
     """Return the matched |cos| summed over a one-to-one matching and divided by m, in [0, min(1, p/m)].
 
     ``MCC = (1/m) max_pi sum_i |<d_i, a_pi(i)>|``: a true feature without a partner counts 0, so a dictionary narrower
@@ -25,7 +25,7 @@ def mcc(evaluation: Evaluation) -> float:
     return float(evaluation.match.similarity.sum() / evaluation.truth.atoms.shape[0])
 
 
-def mcc_learned(evaluation: Evaluation) -> float:
+def mcc_learned(evaluation: Judged) -> float:
     """Return the matched |cos| summed over a one-to-one matching and divided by p: surplus atoms count 0.
 
     0 for a dictionary without atoms.
@@ -33,7 +33,7 @@ def mcc_learned(evaluation: Evaluation) -> float:
     return float(evaluation.match.similarity.sum() / max(evaluation.fitted.atoms.shape[0], 1))
 
 
-def mcc_signed(evaluation: Evaluation) -> float:
+def mcc_signed(evaluation: Judged) -> float:
     """Return the matched signed cosine summed over a one-to-one matching and divided by m, in [0, 1].
 
     For worlds of non-negative codes, where the sign of an atom is no gauge: an atom that points against a feature
@@ -42,7 +42,7 @@ def mcc_signed(evaluation: Evaluation) -> float:
     return float(evaluation.match_signed.similarity.sum() / evaluation.truth.atoms.shape[0])
 
 
-def mmcs(evaluation: Evaluation) -> float:
+def mmcs(evaluation: Judged) -> float:
     """Return the mean over true atoms of the largest |cos| with any learned atom; several may share one atom.
 
     Never less than `mcc`. Its chance level is `sparsesim.metrics.chance.chance_mmcs`.
@@ -54,7 +54,7 @@ def mmcs(evaluation: Evaluation) -> float:
     return float(np.abs(evaluation.cosines).max(axis=1, initial=0.0).mean())
 
 
-def mmcs_learned(evaluation: Evaluation) -> float:
+def mmcs_learned(evaluation: Judged) -> float:
     """Return the mean over learned atoms of the largest |cos| with any true atom; 0 for a dictionary without atoms.
 
     It is 1 for a dictionary that has learned one feature p times over: read it beside `uniqueness`.
@@ -63,27 +63,27 @@ def mmcs_learned(evaluation: Evaluation) -> float:
     return float(best.sum() / max(len(best), 1))
 
 
-def _recovered(evaluation: Evaluation, threshold: float) -> float:
+def _recovered(evaluation: Judged, threshold: float) -> float:
     found = np.count_nonzero(evaluation.match.similarity >= threshold)
     return float(found / evaluation.truth.atoms.shape[0])
 
 
-def recovered_at_90(evaluation: Evaluation) -> float:
+def recovered_at_90(evaluation: Judged) -> float:
     """Return the fraction of true atoms whose one-to-one partner has |cos| >= 0.90."""
     return _recovered(evaluation, 0.90)
 
 
-def recovered_at_95(evaluation: Evaluation) -> float:
+def recovered_at_95(evaluation: Judged) -> float:
     """Return the fraction of true atoms whose one-to-one partner has |cos| >= 0.95."""
     return _recovered(evaluation, 0.95)
 
 
-def recovered_at_99(evaluation: Evaluation) -> float:
+def recovered_at_99(evaluation: Judged) -> float:
     """Return the fraction of true atoms whose one-to-one partner has |cos| >= 0.99."""
     return _recovered(evaluation, 0.99)
 
 
-def mcc_chance(evaluation: Evaluation) -> float:
+def mcc_chance(evaluation: Judged) -> float:
     """Return the `mcc` that random directions reach at this (m, p, d), the floor of the score.
 
     The average over random true directions; for these very ones see `chance_mcc_against`. Atoms that are exactly
@@ -96,7 +96,7 @@ def mcc_chance(evaluation: Evaluation) -> float:
     return chance_mcc(m, p, truth.shape[1]).mean * m / len(truth)
 
 
-def mcc_corrected(evaluation: Evaluation) -> float:
+def mcc_corrected(evaluation: Judged) -> float:
     """Return (mcc - chance) / (1 - chance): 0 is chance, 1 is every feature found; it can be negative.
 
     0 where chance alone reaches 1 (d = 1), since nothing can be shown there. With p < m the largest value is
@@ -115,7 +115,7 @@ def _distinct(atoms: FloatArray) -> float:
     return total
 
 
-def uniqueness(evaluation: Evaluation) -> float:
+def uniqueness(evaluation: Judged) -> float:
     """Return the fraction of learned atoms that are no duplicates, 1 - duplicates / p; 1 for p = 0.
 
     ``duplicates = sum_i (1 - 1/|N_i|)`` with N_i the atoms of |cos| > 0.95 to atom i, itself included: c copies of one

@@ -166,19 +166,28 @@ def test_every_solver_of_the_package_goes_on_with_the_same_bits(monkeypatch, tmp
     from test_conformance import SOLVERS as known
 
     neural = [solver for solver in known if isinstance(solver, NeuralSolver)]
-    assert len(neural) > 60
-    for number, solver in enumerate(neural):
-        training = dataclasses.replace(solver.training, steps=130, batch_size=33)
-        host = getattr(solver, "host", None)
-        changed = {"training": training} if host is None else {"host": dataclasses.replace(host, training=training)}
-        longer = dataclasses.replace(solver, **changed)
-        whole = longer.fit(samples(n=200, d=8), rng=rng(5))
+    assert len(neural) > 50
+    x = samples(n=200, d=8)
+    for number, longer in enumerate(map(lengthened, neural)):
+        whole = longer.fit(x, rng=rng(5))
         checkpoint = Checkpoint(tmp_path / str(number), every=1)
         for step in (60, 121):
-            killed(monkeypatch, step, lambda: longer.fit(samples(n=200, d=8), rng=rng(5), checkpoint=checkpoint))  # noqa: B023
-        done = longer.fit(samples(n=200, d=8), rng=rng(5), checkpoint=checkpoint)
-        np.testing.assert_array_equal(done.atoms, whole.atoms, err_msg=repr(solver))
-        assert done.trace == whole.trace, solver
+            killed(monkeypatch, step, lambda: longer.fit(x, rng=rng(5), checkpoint=checkpoint))  # noqa: B023
+        done = longer.fit(x, rng=rng(5), checkpoint=checkpoint)
+        np.testing.assert_array_equal(done.atoms, whole.atoms, err_msg=repr(longer))
+        assert done.trace == whole.trace, longer
+
+
+def lengthened(solver):
+    """The solver, or the one inside it, with trainings of 130 steps of batches that are no multiple of a line."""
+    changed = {}
+    for each in dataclasses.fields(solver):
+        value = getattr(solver, each.name)
+        if each.init and isinstance(value, Training):
+            changed[each.name] = dataclasses.replace(value, steps=130, batch_size=33)
+        elif each.init and isinstance(value, NeuralSolver):
+            changed[each.name] = lengthened(value)
+    return dataclasses.replace(solver, **changed)
 
 
 CHILD = """

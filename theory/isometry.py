@@ -220,3 +220,21 @@ def code_norm_interval(energy: npt.ArrayLike, mu: float, k: int) -> tuple[Array,
     if (k - 1) * mu >= 1.0 - _SLACK or not np.all(squares >= 0):
         raise ValueError(f"needs (k-1) mu < 1 and energies of at least 0; got k={k}, mu={mu}.")
     return squares / (1.0 + (k - 1) * mu), squares / (1.0 - (k - 1) * mu)
+
+
+def norm_deviation(mean_square: float, k: int) -> float:
+    """Return the root mean square of ||x||^2 / ||s||^2 - 1, x = s D, for k values of one size and independent signs.
+
+    ``sqrt(2 (k-1) / k * mean_square)`` over uniform supports, with ``mean_square`` the mean of <d_i, d_j>^2 over the
+    pairs i != j: for a tight frame of n atoms (n-d) / (d (n-1)), for independent directions 1/d on average. With k it
+    tends to a limit, where the bound of `code_norm_interval` grows as k - 1.
+
+    Raises
+    ------
+    ValueError
+        Unless mean_square lies in [0, 1] and k is at least 1.
+    """
+    count("k", k)
+    if not 0.0 <= mean_square <= 1.0:
+        raise ValueError(f"mean_square must lie in [0, 1]; got {mean_square}.")
+    return math.sqrt(2.0 * (k - 1) / k * mean_square)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from theory.isometry import (
     code_norm_interval,
     denoising_error_bound,
     isometry_threshold,
+    norm_deviation,
     null_space_constant,
     restricted_isometry,
     restricted_isometry_bounds,
@@ -263,3 +264,22 @@ def test_the_simplex_attains_both_ends_of_the_norm_interval():
 def test_outside_its_assumptions_a_result_raises(call):
     with pytest.raises(ValueError):
         call()
+
+
+def test_norms_deviate_as_the_enumeration_of_all_codes_says():
+    rng = np.random.default_rng(5)
+    atoms = rng.standard_normal((6, 4))
+    atoms /= np.linalg.norm(atoms, axis=1, keepdims=True)
+    mean_square = float((np.square(atoms @ atoms.T).sum() - 6) / 30)
+    for k in range(1, 7):
+        ratios = [
+            np.square(np.array(signs) @ atoms[list(support)]).sum() / k - 1.0
+            for support in combinations(range(6), k)
+            for signs in product((-1.0, 1.0), repeat=k)
+        ]
+        # the smallest sum of squares is rounding, hence atol
+        assert norm_deviation(mean_square, k) == pytest.approx(
+            np.sqrt(np.mean(np.square(ratios))), rel=1e-12, abs=1e-12
+        )
+    with pytest.raises(ValueError, match="mean_square must lie"):
+        norm_deviation(1.5, 2)

@@ -67,11 +67,14 @@ def _words(rng: Rng, count: int) -> npt.NDArray[np.uint64]:
     return rng.integers(0, 2**64, size=(count, 2), dtype=np.uint64)
 
 
+LATER = {"absent_at_default": True}  # metadata of a field that was added later: what never set it keeps its key
+
+
 def canonical(value: object) -> Any:
     """Return ``value`` as plain JSON data in which equal specifications are equal.
 
-    Dataclasses become their qualified type name and fields; ``1`` and ``1.0``, ``0.0`` and ``-0.0``, tuples and
-    lists coincide; numpy scalars are read as numbers.
+    Dataclasses become their qualified type name and fields, without those marked `LATER` at their default; ``1`` and
+    ``1.0``, ``0.0`` and ``-0.0``, tuples and lists coincide; numpy scalars are read as numbers.
 
     Raises
     ------
@@ -91,13 +94,23 @@ def canonical(value: object) -> Any:
     if isinstance(value, tuple | list):
         return [canonical(item) for item in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: canonical(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        fields = {field.name: canonical(getattr(value, field.name)) for field in _named(value)}
         return {"type": _name(type(value)), "fields": fields}
     raise TypeError(
         f"a specification is made of frozen dataclasses, tuples, numbers, strings and None; "
         f"got {type(value).__name__}. "
         "Arrays do not belong in a specification: pass a tuple, or a law that computes the array."
     )
+
+
+def _named(value: Any) -> list[dataclasses.Field[Any]]:
+    """Return the fields of a dataclass that tell it from others."""
+    hidden = LATER.keys()
+    return [
+        field
+        for field in dataclasses.fields(value)
+        if not (hidden <= field.metadata.keys() and getattr(value, field.name) == field.default)
+    ]
 
 
 def _name(kind: type) -> str:

@@ -4,7 +4,7 @@ import enum
 import math
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import kstest
 
 from sparsesim import Role, key, stream
-from sparsesim._identity import canonical, fork
+from sparsesim._identity import LATER, canonical, fork
 
 
 class Colour(enum.Enum):
@@ -217,3 +217,19 @@ def test_forks_are_decided_by_the_state_of_the_parent_which_advances():
 def test_a_seed_where_a_generator_is_meant_is_named(rng):
     with pytest.raises(TypeError, match=r"rng must be a numpy Generator, e\.g\. sparsesim\.stream"):
         fork(rng, 2)
+
+
+@dataclass(frozen=True)
+class Grown:
+    x: int = 1
+    added: str = field(default="as ever", metadata=LATER)
+
+
+def test_a_field_that_was_added_later_leaves_keys_alone_until_it_is_set():
+    @dataclass(frozen=True)
+    class Before:
+        x: int = 1
+
+    name = canonical(Grown())["type"]
+    assert canonical(Grown(2)) == {**canonical(Before(2)), "type": name}
+    assert key(Grown()) == key(Grown(added="as ever")) != key(Grown(added="new"))

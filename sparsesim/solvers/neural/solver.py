@@ -17,6 +17,7 @@ from sparsesim._source import Rows, SideRows, Source, batches_after
 from sparsesim.kernels.training import kernel_threads
 from sparsesim.solvers.base import FittedDictionary, check_own_atoms
 from sparsesim.solvers.neural.checkpoint import Checkpoint, Keeper, place_of
+from sparsesim.solvers.neural.device import place
 from sparsesim.solvers.neural.module import SparseModule, member, stack
 from sparsesim.solvers.neural.train import Training, train
 from sparsesim.solvers.neural.watch import Outcome
@@ -126,9 +127,11 @@ def _fit_together(
         order.append(train_rng)
     single = len(modules) == 1
     model = modules[0] if single else stack(modules)
+    place.move_(model, place.found(training.device))
     with _threads_for(len(modules) * training.batch_size * solvers[0].width * data[0].source.dim):
         rates = [solver.training.learning_rate for solver in solvers]
         outcomes = train(model, [each.source for each in data], order, training, rates, keeper)
+    place.move_(model, torch.device("cpu"))
     trained = [model] if single else [member(model, e) for e in range(len(modules))]
     return [_fitted(*parts) for parts in zip(trained, data, outcomes, strict=True)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from itertools import islice
 from typing import final
@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from sparsesim._arrays import FloatArray, Rng, check_int, check_real
-from sparsesim._identity import fork
+from sparsesim._identity import LATER, fork
 from sparsesim._source import Source, batches_after
 from sparsesim.kernels.training import adam_
 from sparsesim.solvers.neural.checkpoint import Keeper, content_of
+from sparsesim.solvers.neural.device import place
 from sparsesim.solvers.neural.module import SparseModule, Step
 from sparsesim.solvers.neural.progress import Progress
 from sparsesim.solvers.neural.watch import CHECK_EVERY, Outcome, Watch
@@ -45,6 +46,10 @@ class Training:
     weight_decay : decoupled from the gradient (AdamW): each step first scales the weights by 1 - rate * weight_decay.
     normalise : shift and scale the data to mean zero and E||x||^2 = d before training, folded back afterwards.
         Penalties are quoted in that scale. False trains on the data as they are.
+    device : "cpu", "cuda" or "cuda:1", where the model is trained; the fit comes back to the CPU. Two fits on one
+        device with the same versions give the same bits; on another device noise and sums differ.
+    precision : of products on a GPU: "reference" is float32, "fast" is TF32, which keeps 10 bits of the mantissa of
+        the factors and selects other latents in about one row of a hundred.
     """
 
     steps: int = 3000
@@ -57,6 +62,8 @@ class Training:
     grad_clip: float | None = None
     weight_decay: float = 0.0
     normalise: bool = True
+    device: str = field(default="cpu", metadata=LATER)
+    precision: str = field(default="reference", metadata=LATER)
 
     def __post_init__(self) -> None:
         check_int("steps", self.steps, 1)
@@ -77,6 +84,7 @@ class Training:
         check_real("weight_decay", self.weight_decay, 0.0)
         if not isinstance(self.normalise, bool):
             raise TypeError(f"normalise must be True or False; got {self.normalise!r}.")
+        place.check(self.device, self.precision)
 
     def rates(self) -> FloatArray:
         """Return the learning rate of each step, ``(steps,)``: positive, at most ``learning_rate``."""
@@ -108,15 +116,20 @@ def train(
     is saved now and then, and training goes on from the last one that was.
     """
     order, noise = zip(*(fork(rng, 2) for rng in rngs), strict=True)
-    generators = tuple(torch.Generator().manual_seed(int(rng.integers(2**63))) for rng in noise)
+    home = next(module.parameters()).device
+    generators = tuple(torch.Generator(home).manual_seed(int(rng.integers(2**63))) for rng in noise)
     mode = module.training
     module.train()
     try:
-        with torch.enable_grad(), nullcontext() if keeper is None else keeper.alone():
+        with (
+            torch.enable_grad(),
+            place.products(home, training.precision),
+            nullcontext() if keeper is None else keeper.alone(),
+        ):
             optimiser = _Adam(module, training, len(sources) > 1, learning_rates)
             progress = Progress(module, optimiser, Watch(module, len(sources), training.steps), generators)
             done = 0 if keeper is None else _resume(progress, keeper, sources, order, training)
-            _run(progress, _feed(sources, order, training, done), optimiser, training.steps, keeper)
+            _run(progress, _feed(sources, order, training, (done, home)), optimiser, training.steps, keeper)
             optimiser.release()
             return progress.watch.finish()
     finally:
@@ -154,20 +167,26 @@ def _run(
 
 
 def _feed(
-    sources: Sequence[Source], rngs: Sequence[Rng], training: Training, done: int = 0
+    sources: Sequence[Source], rngs: Sequence[Rng], training: Training, begin: tuple[int, torch.device]
 ) -> Iterator[tuple[int, Tensor]]:
-    """Yield each step from ``done`` on with its float32 batch, ``(B, d)`` for one source and ``(E, B, d)`` for E."""
+    """Yield each step with its float32 batch, ``(B, d)`` for one source and ``(E, B, d)`` for E.
+
+    ``begin`` is how many steps were done, and the device. A chunk travels to a GPU while that works on the one before.
+    """
+    done, home = begin
     size, dim, count = training.batch_size, sources[0].dim, len(sources)
     chunk = min(max(1, CHUNK_VALUES // (count * size * dim)), CHECK_EVERY)
-    begin = done - done % chunk  # so that a batch has the place in its chunk that it always has, and its alignment
-    streams = [batches_after(source, begin, size, rng) for source, rng in zip(sources, rngs, strict=True)]
-    for start in range(begin, training.steps if done < training.steps else begin, chunk):
+    first = done - done % chunk  # so that a batch has the place in its chunk that it always has, and its alignment
+    streams = [batches_after(source, first, size, rng) for source, rng in zip(sources, rngs, strict=True)]
+    for start in range(first, training.steps if done < training.steps else first, chunk):
         # torch aligns its memory and numpy does not: products of unaligned matrices differ in their last bit.
-        block = torch.empty((min(chunk, training.steps - start), count, size, dim), dtype=torch.float32, device="cpu")
+        shape, pinned = (min(chunk, training.steps - start), count, size, dim), home.type == "cuda"
+        block = torch.empty(shape, dtype=torch.float32, device="cpu", pin_memory=pinned)
         view = block.numpy()
         for column, stream in enumerate(streams):
             for row in range(len(view)):
                 view[row, column] = _next(stream, start + row)
+        block = block.to(home, non_blocking=True)
         batches = enumerate((block[:, 0] if count == 1 else block).unbind(0), start)
         yield from islice(batches, max(0, done - start), None)
 
@@ -212,7 +231,7 @@ class _Adam:
             self._clip(self.clip)
         if self.decay:
             self._shrink(index)
-        if self.flat.is_cpu:
+        if place.on_host(self.flat):
             self._step_in_one_pass(index)
             return
         self.mean.lerp_(self.gradient, 1 - self.beta1)

@@ -62,7 +62,9 @@ class Watch:
     def _check(self, first: int) -> None:
         finite = torch.stack(self.losses).reshape(len(self.losses), self.count).isfinite().cpu().numpy()
         current = self._members()
-        sound = torch.stack([t.reshape(self.count, -1).isfinite().all(1) for t in current]).all(0).cpu().numpy()
+        home = self.losses[0].device  # some buffers stay on the host
+        flags = [t.reshape(self.count, -1).isfinite().all(1).to(home) for t in current]
+        sound = torch.stack(flags).all(0).cpu().numpy()
         for e in range(self.count):
             if self.diverged_at[e] is not None:
                 continue

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from types import ModuleType
 from typing import Any, final
@@ -11,6 +14,58 @@ import torch
 from torch import Tensor, nn
 
 from sparsesim.solvers.neural.device import reference
+
+PRECISIONS = {"reference": "highest", "fast": "high"}  # in the words of torch
+_DEVICE = re.compile(r"cpu|cuda(:\d+)?")
+
+
+def check(device: str, precision: str) -> None:
+    """Check the names of a device, which need not be here, and of a precision."""
+    if not isinstance(device, str) or not _DEVICE.fullmatch(device):
+        raise ValueError(f"device must be 'cpu', 'cuda' or a numbered one such as 'cuda:1'; got {device!r}.")
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(map(repr, PRECISIONS))}; got {precision!r}.")
+    if device == "cpu" and precision != "reference":
+        raise ValueError(
+            f"precision={precision!r} speaks of products on a GPU, but device is 'cpu'. "
+            "Leave precision='reference', or ask for device='cuda'."
+        )
+
+
+def found(device: str) -> torch.device:
+    """Return the device of that name.
+
+    Raises
+    ------
+    ValueError
+        If torch cannot use it here.
+    """
+    if device == "cpu":
+        return torch.device("cpu")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if (torch.device(device).index or 0) >= count:
+        raise ValueError(
+            f"device={device!r} is not here: torch {torch.__version__} sees {count} GPUs. "
+            "Leave device='cpu', or install a torch that is built for the driver of this machine."
+        )
+    return torch.device(device)
+
+
+@contextmanager
+def products(device: torch.device, precision: str) -> Iterator[None]:
+    """Compute the products of the block on a GPU in ``precision``; torch's setting is restored on exit.
+
+    The setting is one for the whole process: it holds for other threads, too. On the CPU nothing is touched.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(PRECISIONS[precision])
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def on_host(tensor: Tensor) -> bool:

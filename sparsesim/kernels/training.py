@@ -26,12 +26,12 @@ def kernel_threads(count: int) -> Iterator[None]:
         numba.set_num_threads(before)
 
 
-@njit(cache=True)
+@njit(cache=True, parallel=True)
 def pick(indptr: Any, indices: Any, u: Any) -> Any:
     """Return the entries of ``u (E, B, p)`` at a selection: row r of ``indptr`` is sample r % B of member r // B."""
     _, batch, p = u.shape
     values = np.empty(len(indices), u.dtype)
-    for row in range(len(indptr) - 1):
+    for row in prange(len(indptr) - 1):
         member = row // batch
         for t in range(indptr[row], indptr[row + 1]):
             values[t] = u[member, row - member * batch, indices[t] - member * p]
@@ -135,10 +135,10 @@ def reconstruct_(indptr: Any, indices: Any, values: Any, table: Any, bias: Any, 
             towards[t] = _dot(residual, table[indices[t]])
 
 
-@njit(cache=True)
+@njit(cache=True, parallel=True)
 def add_segments_(indptr: Any, places: Any, values: Any, out: Any) -> None:
     """Add to ``out[j]`` the sum of ``values[places]`` over segment j."""
-    for j in range(len(indptr) - 1):
+    for j in prange(len(indptr) - 1):
         total = out[j]
         for t in range(indptr[j], indptr[j + 1]):
             total += values[places[t]]

@@ -280,7 +280,7 @@ HEADER = ("solver", "seeds", "correlation of codes", "points above 0.9", "suppor
 
 def rows(table: Table) -> list[tuple[str, ...]]:
     """Return the text rows of the report: means over the plane with intervals over the seeds."""
-    found = []
+    found: list[tuple[str, ...]] = []
     actives = np.array(axes_of(table)[1])[:, None, None]
     for name in (name for line in ROWS for name in line):
         codes = mean_interval(overall(table, name))

@@ -113,7 +113,7 @@ def _shares(axes: Axes, table: Table) -> None:
     for row, solver in enumerate(SHOWN):
         left = 0.0
         for name, (_, colour, _) in PARTS.items():
-            width = function(table, solver, lambda found, name=name: share(found, name)).mean  # type: ignore[misc]
+            width = function(table, solver, lambda found, name=name: share(found, name)).mean
             axes.barh(row, width, left=left, color=colour, height=0.62, edgecolor="white", lw=0.5)
             left += width
     axes.set_xlim(0, 1)

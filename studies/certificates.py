@@ -15,6 +15,7 @@ import numpy.typing as npt
 from sparsesim._arrays import FloatArray, check_int
 from sparsesim.generators.base import FeatureSpec
 from sparsesim.generators.geometry import Cones, LowCoherence, RandomSphere
+from sparsesim.generators.laws import Geometry
 from sparsesim.generators.magnitude import HalfNormal
 from sparsesim.generators.support import ExactlyK
 from sparsesim.metrics.evaluation import Evaluation
@@ -179,7 +180,11 @@ COSINE = 0.6  # of a child with its parent in the coherent geometry
 def worlds(m: int, d: int, k: int) -> dict[str, FeatureSpec]:
     """Return three geometries of m features: spread as far as they go, random, and in families of four."""
     parents = tuple(-1 if index % 4 == 0 else index - index % 4 for index in range(m))
-    geometries = {"spread": LowCoherence(), "random": RandomSphere(), "families": Cones(parents, COSINE)}
+    geometries: dict[str, Geometry] = {
+        "spread": LowCoherence(),
+        "random": RandomSphere(),
+        "families": Cones(parents, COSINE),
+    }
     return {name: FeatureSpec(d, ExactlyK(m, k), one, HalfNormal(1.0)) for name, one in geometries.items()}
 
 

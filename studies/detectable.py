@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sparsesim.metrics import reconstruction, recovery
 from sparsesim.solvers.neural.train import Training
@@ -28,7 +28,8 @@ SIZES = {
     Tier.LAPTOP: Size(32, 16, 48, 5_000, Training(steps=1_000, batch_size=128)),
     Tier.PAPER: Size(256, 64, 200, 200_000, Training(steps=20_000)),
 }
-SOLVERS = ("topk", "batch_topk", "relu_l1", "mp")
+SOLVERS = ("topk", "topk_slower", "batch_topk", "relu_l1", "mp")
+SLOWER = 0.9  # of the learning rate: a variant as small as those that ablations are about
 LUCK = (0, 1)  # streams of the solver's randomness: solvers that share one start from the same weights
 GROUP = 16  # seeds that are trained together
 METRICS = (n_features, recovery.mcc, recovery.mcc_chance, recovery.recovered_at_90, reconstruction.fvu)
@@ -38,7 +39,9 @@ def study(tier: Tier) -> Study:
     """Return solver, luck (two random streams of the solver) and seed (of the world and its samples)."""
     size = SIZES[tier]
     here = world(size.m, size.d)
+    slower = replace(size.training, learning_rate=SLOWER * size.training.learning_rate)
     known = solvers(size.m, sparsity(here), size.training)
+    known["topk_slower"] = solvers(size.m, sparsity(here), slower)["topk"]
     cells: dict[Labels, Cell] = {}
     for name in SOLVERS:
         for luck in LUCK:

@@ -24,8 +24,9 @@ Selected = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]  # indptr, indice
 
 def _keys(u: npt.NDArray[Any], magnitude: bool) -> tuple[npt.NDArray[Any], Any]:
     """Return ``u`` as integers, and the bits of these by which entries are compared: all, or all but the sign."""
-    keys = u.view(np.int32 if u.dtype == np.float32 else np.int64)
-    return keys, keys.dtype.type(np.iinfo(keys.dtype).max if magnitude else -1)
+    if u.dtype == np.float32:
+        return u.view(np.int32), np.int32(2**31 - 1 if magnitude else -1)
+    return u.view(np.int64), np.int64(2**63 - 1 if magnitude else -1)
 
 
 def select_rows(u: npt.NDArray[Any], k: npt.NDArray[np.int64], *, magnitude: bool = False) -> Selected:

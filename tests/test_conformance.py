@@ -65,6 +65,7 @@ from sparsesim.solvers.neural.rae import RegularisedAutoencoder
 from sparsesim.solvers.neural.relu_l1 import ReLUL1
 from sparsesim.solvers.neural.relu_output import ReLUOutput
 from sparsesim.solvers.neural.resampling import Resampling
+from sparsesim.solvers.neural.sign import SignAutoencoder
 from sparsesim.solvers.neural.spade import SpaDE
 from sparsesim.solvers.neural.sparse_vae import SparseVAE
 from sparsesim.solvers.neural.tied_relu_l1 import TiedReLUL1
@@ -150,6 +151,7 @@ SOLVERS: list[Solver] = [
     Archetypal(12, 3, candidates=16, training=SHORT),
     PolynomialSAE(12, 3, pair_rank=4, training=SHORT),
     VectorQuantised(12, training=SHORT),
+    SignAutoencoder(12, training=SHORT),
     FiniteScalarQuantised(12, training=SHORT),
     QuantisedLatent(12, training=SHORT),
     EndToEnd(12, 0.05, DirectReadout(8), logits=False, training=BRIEF),

@@ -144,6 +144,36 @@ def rotation_mse(rate: float, share: float = _SIGN_SHARE) -> float:
     return 1.0 - rate * share if rate <= 1.0 else 1.0 - rate / (rate - 1.0 + 1.0 / share)
 
 
+def sparse_rotation_mse(rate: float, excess: float, fourth: float) -> float:
+    """Return the error of orthonormal rows on independent coordinates of unit variance, to first order in kurtosis.
+
+    ``1 - rate (2/pi) (1 - excess fourth / 12)``: by the Edgeworth expansion ``E|b.x| = sqrt(2/pi) (1 - kappa / 24)``,
+    where b.x has excess kurtosis ``kappa = excess sum_j b_j^4``; correlations of the signs cancel to this order, as
+    orthonormal rows have none between themselves. Rows spread evenly have ``fourth = 1/d``, a random rotation
+    3 / (d+2). The remainder is of second order in excess * fourth where b.x has a smooth law; even rows of +-1 data are
+    a lattice, which has ties and another term of first order.
+
+    Parameters
+    ----------
+    excess : excess kurtosis of a coordinate, E x^4 - 3: ``3/p - 3`` for Bernoulli-Gauss, ``1/p - 3`` for +-Bernoulli.
+    fourth : mean over rows of sum_j b_j^4.
+
+    Raises
+    ------
+    ValueError
+        Unless 0 < rate <= 1, excess >= -2 and 0 < fourth <= 1.
+
+    References
+    ----------
+    Derived here, for the finite size of what Koegler et al. (2024), arXiv 2402.05013, prove as d grows.
+    """
+    if not 0.0 < rate <= 1.0:
+        raise ValueError(f"rate must lie in (0, 1], orthonormal rows a dimension; got {rate!r}.")
+    if not -2.0 <= excess < math.inf or not 0.0 < fourth <= 1.0:
+        raise ValueError(f"needs excess >= -2 and 0 < fourth <= 1; got excess={excess!r}, fourth={fourth!r}.")
+    return 1.0 - rate * _SIGN_SHARE * (1.0 - excess * fourth / 12.0)
+
+
 def identity_sign_mse(rate: float, mean_abs: float, density: float = 1.0) -> float:
     """Return the exact error of reading ``rate d`` coordinates by their signs: ``1 - rate mean_abs^2 / density``.
 

@@ -114,6 +114,7 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.relu_l1 import ReLUL1 as ReLUL1
     from sparsesim.solvers.neural.relu_output import ReLUOutput as ReLUOutput
     from sparsesim.solvers.neural.resampling import Resampling as Resampling
+    from sparsesim.solvers.neural.sign import SignAutoencoder as SignAutoencoder
     from sparsesim.solvers.neural.spade import SpaDE as SpaDE
     from sparsesim.solvers.neural.sparse_vae import SparseVAE as SparseVAE
     from sparsesim.solvers.neural.sparse_vae import mask_support as mask_support
@@ -236,6 +237,7 @@ __getattr__, __dir__ = lazy(
         "neural.rae": ("RegularisedAutoencoder",),
         "neural.relu_l1": ("ReLUL1",),
         "neural.resampling": ("Resampling",),
+        "neural.sign": ("SignAutoencoder",),
         "neural.spade": ("SpaDE",),
         "neural.tied_relu_l1": ("TiedReLUL1",),
         "neural.tilted": ("TiltedERM",),

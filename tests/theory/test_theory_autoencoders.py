@@ -18,6 +18,7 @@ from theory.autoencoders import (
     identity_sign_mse,
     rotation_mse,
     sign_autoencoder_mse,
+    sparse_rotation_mse,
 )
 from theory.frames import identity_hadamard, paley_etf, simplex
 from theory.water_filling import gaussian_distortion
@@ -205,3 +206,30 @@ def test_a_rotation_makes_sparse_data_gaussian():
 def test_outside_its_assumptions_a_result_raises(call):
     with pytest.raises(ValueError):
         call()
+
+
+@pytest.mark.parametrize(
+    ("rows", "density", "signs"),
+    [("even", 0.3, False), ("even", 0.2, False), ("random", 0.3, False), ("random", 0.6, True), ("random", 1.0, True)],
+)
+def test_sparse_data_cost_a_rotation_their_kurtosis_over_the_size(rows, density, signs):
+    n, d, rng = 60_000, 32, np.random.default_rng(3)
+    encoder = identity_hadamard(d)[d:] if rows == "even" else ortho_group.rvs(d, random_state=rng)
+    values = rng.choice([-1.0, 1.0], (n, d)) if signs else rng.standard_normal((n, d))
+    x = values * (rng.random((n, d)) < density) / math.sqrt(density)
+    excess, fourth = (1.0 if signs else 3.0) / density - 3.0, float((encoder**4).sum(axis=1).mean())
+    mean, error = sampled(x, np.sign(x @ encoder.T + 1e-12 * rng.standard_normal((n, d))))
+    expected = sparse_rotation_mse(1.0, excess, fourth)
+    # second order in kurtosis: twice the square of the first-order term, which is at most 0.05 of 2/pi here
+    assert abs(mean - expected) < 4.9 * error + 2 * (excess * fourth / 12) ** 2
+    if rows == "even":
+        assert fourth == pytest.approx(1 / d)
+    assert abs(mean - rotation_mse(1.0)) > 5 * error  # the term of first order is seen
+
+
+def test_a_rotation_of_normal_data_has_no_first_order_term():
+    assert sparse_rotation_mse(0.5, 0.0, 0.7) == rotation_mse(0.5)
+    assert sparse_rotation_mse(1.0, 3.0, 0.1) > rotation_mse(1.0) > sparse_rotation_mse(1.0, -2.0, 0.1)
+    for rate, excess, fourth in ((1.5, 0.0, 0.5), (0.5, -3.0, 0.5), (0.5, 0.0, 1.5)):
+        with pytest.raises(ValueError, match=r"rate must|needs excess"):
+            sparse_rotation_mse(rate, excess, fourth)

@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.relu_l1 import ReLUL1 as ReLUL1
     from sparsesim.solvers.neural.relu_output import ReLUOutput as ReLUOutput
     from sparsesim.solvers.neural.resampling import Resampling as Resampling
+    from sparsesim.solvers.neural.sign import SignAutoencoder as SignAutoencoder
     from sparsesim.solvers.neural.solver import NeuralEncoder as NeuralEncoder
     from sparsesim.solvers.neural.solver import NeuralSolver as NeuralSolver
     from sparsesim.solvers.neural.solver import fit_together as fit_together
@@ -138,6 +139,7 @@ __getattr__, __dir__ = lazy(
         "relu_output": ("ReLUOutput",),
         "resampling": ("Resampling",),
         "solver": ("NeuralEncoder", "NeuralSolver", "fit_together"),
+        "sign": ("SignAutoencoder",),
         "spade": ("SpaDE",),
         "sparse_vae": ("SparseVAE", "mask_support"),
         "tied_relu_l1": ("TiedReLUL1",),

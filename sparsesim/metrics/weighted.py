@@ -88,5 +88,6 @@ def mcc_by_energy(evaluation: Evaluation) -> float:
     codes = evaluation.true_codes
     values = codes.data.astype(np.float64)
     largest = float(np.abs(values).max(initial=0.0)) or 1.0
-    energy = np.bincount(codes.indices, weights=np.square(values / largest), minlength=codes.shape[1])
+    summed = np.bincount(codes.indices, weights=np.square(values / largest), minlength=codes.shape[1])
+    energy: FloatArray = summed.astype(np.float64, copy=False)  # integers where there is no code at all
     return _weighted(evaluation, energy)

@@ -62,24 +62,36 @@ def shortened(value: Any) -> Any:
     return dataclasses.replace(value, **changed) if changed else value
 
 
-def study(tier: Tier) -> Study:
-    """Return the duels at ``tier``: two rows a seed, told apart by ``role``; SMOKE cuts the training short."""
+def row_labels(name: str, duel: Duel, role: str, kind: str, seed: int, more: Labels = ()) -> Labels:
+    """Return the labels of the row of ``role`` in ``duel``, those of ``more`` first; ``kind`` names its solver."""
+    better = "larger" if duel.larger_is_better else "smaller"
+    own = labels(duel=name, role=role, solver=kind, metric=duel.metric, better=better, claim=duel.claim, seed=seed)
+    return (*more, *own)
+
+
+def spent(duel: Duel, tier: Tier) -> tuple[int, int, int]:
+    """Return the seeds, training and held-out samples of ``duel`` at ``tier``."""
+    if tier is Tier.SMOKE:
+        return 2, min(duel.n_train, SMOKE_SAMPLES), min(duel.n_test, SMOKE_SAMPLES)
+    return duel.seeds if tier is Tier.LAPTOP else 4 * duel.seeds, duel.n_train, duel.n_test
+
+
+def sides(name: str, duel: Duel, tier: Tier, more: Labels = ()) -> dict[Labels, Cell]:
+    """Return the cells of ``duel`` at ``tier``: two rows a seed, told apart by ``role``; SMOKE cuts the training."""
+    seeds, n_train, n_test = spent(duel, tier)
     cells: dict[Labels, Cell] = {}
-    smoke = tier is Tier.SMOKE
+    for role, solver in (("challenger", duel.challenger), ("baseline", duel.baseline)):
+        trained = shortened(solver) if tier is Tier.SMOKE else solver
+        for seed in range(seeds):
+            label = row_labels(name, duel, role, type(solver).__name__, seed, more)
+            cells[label] = FitCell(duel.world, seed, n_test, trained, n_train)
+    return cells
+
+
+def study(tier: Tier) -> Study:
+    """Return the duels at ``tier``."""
     entries = duels()
-    for name, duel in entries.items():
-        seeds = 2 if smoke else duel.seeds if tier is Tier.LAPTOP else 4 * duel.seeds
-        n_train = min(duel.n_train, SMOKE_SAMPLES) if smoke else duel.n_train
-        n_test = min(duel.n_test, SMOKE_SAMPLES) if smoke else duel.n_test
-        better = "larger" if duel.larger_is_better else "smaller"
-        for role, solver in (("challenger", duel.challenger), ("baseline", duel.baseline)):
-            for seed in range(seeds):
-                cell = FitCell(duel.world, seed, n_test, shortened(solver) if smoke else solver, n_train)
-                kind = type(solver).__name__
-                label = labels(
-                    duel=name, role=role, solver=kind, metric=duel.metric, better=better, claim=duel.claim, seed=seed
-                )
-                cells[label] = cell
+    cells = {label: cell for name, duel in entries.items() for label, cell in sides(name, duel, tier).items()}
     named = {duel.metric for duel in entries.values()} - {metric.__name__ for metric in STANDARD}
     extra = tuple(getattr(sparsesim.metrics, name) for name in sorted(named))
     question = "Does each variant win where its paper says it wins?"

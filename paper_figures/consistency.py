@@ -68,7 +68,8 @@ def excess(table: Table) -> np.ndarray:
     for part, axis in full_width(table):
         floors = [agreement_floor(value, value) for value in np.minimum(_at(table, "mcc", part, axis), 1.0)]
         found.append(_at(table, "pw_mcc", part, axis) - np.array(floors))
-    return np.min(found, axis=0)
+    least: np.ndarray = np.min(found, axis=0)
+    return least
 
 
 def tracking(table: Table) -> np.ndarray:
@@ -296,13 +297,14 @@ HEADER = ("part", "solver", "at", "seeds", "PW-MCC (chance)", "MCC (chance)", "f
 
 def rows(table: Table) -> list[tuple[str, ...]]:
     """Return the text rows of the report, with intervals over the seeds."""
-    found = []
+    found: list[tuple[str, ...]] = []
     for part, solver, axis in sorted({(str(r["part"]), str(r["solver"]), float(r["axis"])) for r in table.rows()}):
         own = {name: _at(table, name, part, axis, solver) for name in ("pw_mcc", "mcc", "support_f1", "fvu")}
         chances = [_at(table, f"{name}_chance", part, axis, solver).mean() for name in ("pw_mcc", "mcc")]
         shown = ["–" if not np.isfinite(one).all() else _show(mean_interval(one)) for one in own.values()]
         floor = agreement_floor(*[min(1.0, float(own["mcc"].mean()))] * 2) if part != "width" else float("nan")
-        paired = (f"{shown[0]} ({chances[0]:.3f})", f"{shown[1]} ({chances[1]:.3f})")
+        agreed = "–" if solver == "one_step" else f"{shown[0]} ({chances[0]:.3f})"
+        paired = (agreed, f"{shown[1]} ({chances[1]:.3f})")
         bound = "–" if np.isnan(floor) else f"{floor:.3f}"
         found.append((part, solver, f"{axis:g}", str(len(own["mcc"])), *paired, bound, shown[2], shown[3]))
     return found

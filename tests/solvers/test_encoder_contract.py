@@ -86,6 +86,7 @@ EXEMPT = {
     "KroneckerSparseBayes": "atoms are a table of rows and columns, so not any order is another: test_sparse_bayes.py",
     "MessagePassingSparseBayes": PASSING,
     "NeuralEncoder": "bound to the atoms and the scale it was trained with: tests/test_conformance.py",
+    "OnDevice": "encodes as the encoder it holds does, up to the order of sums: test_on_device.py",
     "SimplexLeastSquares": "weights sum to one, so codes do not follow the scale or the sign of x: test_archetypal.py",
     "SupportLeastSquares": "knows the supports of n given rows, so no row is coded alone: test_least_squares.py",
     "UnfoldedEncoder": "belongs to the atoms its layers were made for and refuses others: test_lista.py",

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.multi_topk import MultiTopK as MultiTopK
     from sparsesim.solvers.neural.mutual_choice import MutualChoice as MutualChoice
     from sparsesim.solvers.neural.nested_topk import NestedTopK as NestedTopK
+    from sparsesim.solvers.neural.on_device import OnDevice as OnDevice
     from sparsesim.solvers.neural.output_groups import OutputGroups as OutputGroups
     from sparsesim.solvers.neural.p_annealing import PAnnealing as PAnnealing
     from sparsesim.solvers.neural.poly import PolynomialSAE as PolynomialSAE
@@ -129,6 +130,7 @@ __getattr__, __dir__ = lazy(
         "multi_topk": ("MultiTopK",),
         "mutual_choice": ("MutualChoice",),
         "nested_topk": ("NestedTopK",),
+        "on_device": ("OnDevice",),
         "output_groups": ("OutputGroups",),
         "p_annealing": ("PAnnealing",),
         "poly": ("PolynomialSAE",),

@@ -7,12 +7,20 @@ Every sum has one fixed order, so that two runs give the same bits. Only this mo
 from __future__ import annotations
 
 import torch
-import triton
-import triton.language as tl
 from torch import Tensor
 
 from sparsesim.solvers.neural.device import reference
 from sparsesim.solvers.neural.device.reference import Places, by_column, integers
+
+try:
+    import triton
+    import triton.language as tl
+    from triton import jit
+except ModuleNotFoundError:  # `place` serves nobody from here then; who lists all modules reads this one all the same
+
+    def jit(kernel):
+        return kernel
+
 
 WIDEST = 2**14  # entries of a row that are held in registers
 COLUMNS = 128  # columns of a table that one program sums
@@ -21,7 +29,7 @@ CHUNK = 256  # places that one program sums: a latent that fires in most of a ba
 __all__ = ["balanced_sums", "by_column", "dots", "largest_of_rows", "sums"]
 
 
-@triton.jit
+@jit
 def _largest(keys, limits, columns, filled, p, k, BITS: tl.constexpr, BLOCK: tl.constexpr):
     """One row: the largest bar that enough keys reach is found bit by bit; those above it and the first at it stay."""
     row = tl.program_id(0).to(tl.int64)
@@ -55,7 +63,7 @@ def largest_of_rows(u: Tensor, k: int, limits: Tensor | None = None, magnitude: 
     return columns, filled
 
 
-@triton.jit
+@jit
 def _sum(bounds, index, weight, table, out, d, BLOCK: tl.constexpr):
     """One row and one block of columns: the places of the row one after the other."""
     row = tl.program_id(0).to(tl.int64)
@@ -78,7 +86,7 @@ def sums(bounds: Tensor, index: Tensor, weight: Tensor, table: Tensor) -> Tensor
     return out
 
 
-@triton.jit
+@jit
 def _sum_chunk(bounds, first, owner, index, weight, table, out, d, BLOCK: tl.constexpr, CHUNK: tl.constexpr):
     """One chunk of one row and one block of columns; a chunk without an owner has nothing to sum."""
     chunk = tl.program_id(0).to(tl.int64)
@@ -110,7 +118,7 @@ def balanced_sums(bounds: Tensor, index: Tensor, weight: Tensor, table: Tensor) 
     return sums(first, place, ones, parts)
 
 
-@triton.jit
+@jit
 def _dots(bounds, index, left, right, out, d, BLOCK: tl.constexpr):
     """One row: its part of ``left`` stays in registers while the rows of ``right`` pass."""
     row = tl.program_id(0).to(tl.int64)

@@ -8,6 +8,7 @@ NAMES = (
     "duels",
     "variants",
     "transitions",
+    "sample_counts",
     "jepa",
     "vaease_dims",
     "collapse",
@@ -16,6 +17,7 @@ NAMES = (
     "amortisation",
     "mmcs_map",
     "chance_floors",
+    "consistency",
     "ivae",
     "hedging",
     "dark_matter",
@@ -23,4 +25,5 @@ NAMES = (
     "moran",
     "absorption",
     "toy_model",
+    "bench_l0",
 )

@@ -65,6 +65,7 @@ from sparsesim.solvers.neural.rae import RegularisedAutoencoder
 from sparsesim.solvers.neural.relu_l1 import ReLUL1
 from sparsesim.solvers.neural.relu_output import ReLUOutput
 from sparsesim.solvers.neural.resampling import Resampling
+from sparsesim.solvers.neural.restarting import Restarting
 from sparsesim.solvers.neural.sign import SignAutoencoder
 from sparsesim.solvers.neural.spade import SpaDE
 from sparsesim.solvers.neural.sparse_vae import SparseVAE
@@ -148,6 +149,7 @@ SOLVERS: list[Solver] = [
     Bagging(TopK(6, 2, training=SHORT), 2),
     Boosting(TopK(6, 2, training=SHORT), 2),
     FeatureAligned(TopK(12, 3, training=SHORT)),
+    FeatureAligned(TopK(12, 3, training=BRIEF), restarting=Restarting(threshold=0.5)),
     Archetypal(12, 3, candidates=16, training=SHORT),
     PolynomialSAE(12, 3, pair_rank=4, training=SHORT),
     VectorQuantised(12, training=SHORT),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import final
@@ -15,6 +16,7 @@ from sparsesim._arrays import Rng, check_int, check_real, read_only, unit_rows
 from sparsesim._identity import fork
 from sparsesim.solvers.base import FittedDictionary
 from sparsesim.solvers.neural.module import Optimiser, SparseModule, Step
+from sparsesim.solvers.neural.restarting import Restarter, Restarting, check_restarting
 from sparsesim.solvers.neural.solver import NeuralDecoder, NeuralEncoder, NeuralSolver, check_neural
 from sparsesim.solvers.neural.train import Training
 
@@ -37,15 +39,22 @@ class AlignedModule(SparseModule):
 
     alignment: Tensor
 
-    def __init__(self, peers: list[SparseModule], alignment: float, ramp: int) -> None:
+    def __init__(
+        self, peers: list[SparseModule], alignment: float, ramp: int, restarters: Sequence[Restarter] = ()
+    ) -> None:
         super().__init__()
-        self.peers = nn.ModuleList(peers)
+        self.peers, self.restarters = nn.ModuleList(peers), nn.ModuleList(restarters)
         self.ramp, self.linear = ramp, peers[0].linear
         self.register_buffer("alignment", torch.tensor(alignment, dtype=torch.float32))
 
     def models(self) -> list[SparseModule]:
         """Return the K models."""
         return [peer for peer in self.peers if isinstance(peer, SparseModule)]
+
+    def _watched(self) -> list[tuple[Restarter, SparseModule]]:
+        """Return each model that may begin again with what watches it; none without restarting."""
+        restarters = [one for one in self.restarters if isinstance(one, Restarter)]
+        return list(zip(restarters, self.models(), strict=True)) if restarters else []
 
     def prime(self, sample: Tensor, rng: Rng) -> None:
         first, *others = self.models()
@@ -64,6 +73,8 @@ class AlignedModule(SparseModule):
         for peer in self.models():
             for name, value in peer.losses(x, step).items():
                 terms[name] = terms[name] + value if name in terms else value
+        for restarter, peer in self._watched():
+            restarter.observe(peer.encode(x.detach()), step.index)
         # Once, not once a peer: so each parameter moves on its own model's loss with the whole consensus term.
         rise = 0.5 - 0.5 * float(np.cos(np.pi * min(step.index / self.ramp, 1.0)))
         return {**terms, "alignment": (self.alignment * rise) * self.disagreement()}
@@ -86,6 +97,8 @@ class AlignedModule(SparseModule):
     def after_step(self, optimiser: Optimiser) -> None:
         for peer in self.models():
             peer.after_step(optimiser)
+        for restarter, peer in self._watched():
+            restarter.restart(peer, optimiser)
 
 
 @final
@@ -100,8 +113,8 @@ class FeatureAligned(NeuralSolver):
 
     The penalty of the released code is relative to a squared error averaged over d, and so is alignment / d here (0.005
     for GPT-2; its synthetic configuration has 0). Its models have tied weights, signed codes (TopK without ReLU) and no
-    decoder bias, and one whose firing rates go astray is initialised anew, with a rule for k / p = 1/16 alone; here
-    models are those of ``base``, and none is restarted.
+    decoder bias; here models are those of ``base``. There, a model whose firing rates go astray begins again
+    (`Restarting`), by a rule that is right for k / p = 1/16 alone; here none does unless ``restarting`` is given.
 
     Parameters
     ----------
@@ -109,6 +122,8 @@ class FeatureAligned(NeuralSolver):
     peers : K, at least 2.
     alignment : weight of the disagreement, in units of the squared error.
     ramp : steps until the weight is reached.
+    restarting : when a model begins again; ``Restarting()`` is the released rule for any k / p, and
+        ``Restarting(rate=1/16)`` the released one. Not for a base whose first weights depend on data.
 
     References
     ----------
@@ -120,6 +135,7 @@ class FeatureAligned(NeuralSolver):
     peers: int = 2
     alignment: float = 1.0
     ramp: int = 100
+    restarting: Restarting | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.base, NeuralSolver):
@@ -128,6 +144,9 @@ class FeatureAligned(NeuralSolver):
         check_int("peers", self.peers, 2)
         check_real("alignment", self.alignment, 0.0)
         check_int("ramp", self.ramp, 1)
+        check_restarting(self.restarting)
+        if self.restarting is not None:
+            self.restarting.expected(self.base)
 
     @property
     def width(self) -> int:  # type: ignore[override]
@@ -142,7 +161,17 @@ class FeatureAligned(NeuralSolver):
     def module(self, dim: int, rng: Rng) -> AlignedModule:
         first = self.base.module(dim, rng)  # before the fork, so that it is the model that the base alone would have
         others = [self.base.module(dim, own) for own in fork(rng, self.peers - 1)]
-        return AlignedModule([first, *others], self.alignment, self.ramp)
+        models = [first, *others]
+        return AlignedModule(models, self.alignment, self.ramp, self._restarters(first, dim, rng))
+
+    def _restarters(self, first: SparseModule, dim: int, rng: Rng) -> list[Restarter]:
+        if self.restarting is None:
+            return []
+        if type(first).prime is not SparseModule.prime:
+            raise ValueError(
+                f"restarting must be None for a base whose first weights depend on data; got base={self.base!r}."
+            )
+        return [Restarter(self.restarting, self.base, dim, rng) for _ in range(self.peers)]
 
 
 def peers(fitted: FittedDictionary) -> tuple[FittedDictionary, ...]:

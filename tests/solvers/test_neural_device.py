@@ -13,7 +13,9 @@ from sparsesim.solvers.neural import sparse
 from sparsesim.solvers.neural.device import reference
 from sparsesim.solvers.neural.device import selection as away
 
-INTERPRETED = importlib.util.find_spec("triton") is not None and os.environ.get("TRITON_INTERPRET") == "1"
+TRITON = importlib.util.find_spec("triton") is not None
+INTERPRETED = TRITON and os.environ.get("TRITON_INTERPRET") == "1"
+COMPILED = TRITON and not INTERPRETED
 GRID = [-np.inf, -2.0, -0.0, 0.0, 1e-42, 0.5, 1.0, 1.0 + 2**-23, 3.0, np.inf]  # ties, both zeros, a subnormal number
 
 
@@ -155,3 +157,73 @@ def test_long_rows_are_summed_in_chunks_to_the_same_numbers(d, monkeypatch):
     parts = [module.balanced_sums(bounds, index, weight, table) for module in (compiled, compiled, reference)]
     assert torch.equal(parts[0], parts[1])
     torch.testing.assert_close(parts[0], parts[2], rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("slowed", [False, True])
+def test_a_step_of_adam_is_torchs(operations, slowed):
+    weights = normal(0, 2500)  # more than one block of weights, and not a whole number of them
+    slowness = 1.0 + torch.arange(2500, dtype=torch.float64) % 3 if slowed else None
+    theirs = [torch.nn.Parameter(weights[i : i + 1].clone()) for i in range(3)]
+    rates = [0.01 / (1.0 if slowness is None else float(slowness[i])) for i in range(3)]
+    optimiser = torch.optim.Adam([{"params": [p], "lr": rate} for p, rate in zip(theirs, rates, strict=True)])
+    state = (weights.clone(), torch.zeros(2500).double(), torch.zeros(2500).double(), torch.zeros(2500).double())
+    for t in range(1, 6):
+        gradient = normal(t, 2500)
+        state[1].add_(gradient)
+        for i, p in enumerate(theirs):
+            p.grad = gradient[i : i + 1].clone()
+        optimiser.step()
+        root = (1 - 0.999**t) ** 0.5
+        rate = torch.tensor([0.01 * root / (1 - 0.9**t), 1e-8 * root], dtype=torch.float64)
+        operations.adam_(state, slowness, rate, torch.tensor([1 - 0.9, 0.999, 1 - 0.999], dtype=torch.float64))
+    torch.testing.assert_close(state[0][:3], torch.cat([p.detach() for p in theirs]), rtol=1e-12, atol=0)
+    assert not state[1].any()
+
+
+@pytest.mark.parametrize("d", [1, 5, 300])
+def test_rows_are_normalised_and_lose_what_is_radial(operations, d):
+    rows, gradient = normal(0, 7, d), normal(1, 7, d)
+    rows[2] = 0.0
+    expected = rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min(1e-300)
+    operations.normalise_(rows)
+    torch.testing.assert_close(rows, expected, rtol=1e-14, atol=1e-14)
+    before = gradient.clone()
+    operations.remove_radial_(rows, gradient)
+    torch.testing.assert_close((rows * gradient).sum(1), torch.zeros(7).double(), rtol=0, atol=1e-13)
+    torch.testing.assert_close(gradient + (rows * before).sum(1, keepdim=True) * rows, before, rtol=1e-13, atol=1e-13)
+
+
+def signatures():
+    """The types of the arguments of each Triton kernel, for float32 and float64."""
+    for real, whole, bits in (("fp32", "i32", 31), ("fp64", "i64", 63)):
+        ints = {"bounds": "*i32", "index": "*i32", "d": "i32"}
+        summed = {**ints, "weight": f"*{real}", "table": f"*{real}", "out": f"*{real}"}
+        both = {"rows": f"*{real}", "gradient": f"*{real}", "d": "i32"}
+        largest = {"keys": f"*{whole}", "limits": "*i32", "columns": "*i32", "filled": "*i1", "p": "i32", "k": "i32"}
+        moved = ("weights", "gradient", "mean", "square", "slowness", "rate", "betas")
+        yield "_largest", largest, {"BITS": bits, "BLOCK": 1024}
+        yield "_sum", summed, {"BLOCK": 128}
+        yield "_sum_chunk", {**summed, "first": "*i32", "owner": "*i64"}, {"BLOCK": 128, "CHUNK": 256}
+        yield "_dots", {**ints, "left": f"*{real}", "right": f"*{real}", "out": f"*{real}"}, {"BLOCK": 1024}
+        yield "_adam", {**{name: f"*{real}" for name in moved}, "size": "i32"}, {"SLOWED": True, "BLOCK": 1024}
+        yield "_remove_radial", both, {"BLOCK": 1024}
+        yield "_normalise", {"rows": f"*{real}", "d": "i32"}, {"BLOCK": 1024, "LEAST": 1e-38}
+
+
+@pytest.mark.skipif(not COMPILED, reason="needs Triton, and no interpreter in its place")
+def test_every_kernel_compiles_for_a_gpu_of_compute_capability_9():
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from sparsesim.solvers.neural.device import compiled
+
+    names = set()
+    for name, arguments, constants in signatures():
+        kernel = getattr(compiled, name)
+        types = {**arguments, **dict.fromkeys(constants, "constexpr")}
+        ordered = {argument: types[argument] for argument in kernel.arg_names}
+        source = ASTSource(fn=kernel, signature=ordered, constexprs=constants)
+        assert triton.compile(source, target=GPUTarget("cuda", 90, 32)).asm["cubin"]
+        names.add(name)
+    assert names == {name for name, value in vars(compiled).items() if isinstance(value, triton.JITFunction)}

@@ -106,16 +106,15 @@ def remove_radial_(rows: nn.Parameter) -> None:
         if place.on_host(rows):
             kernels.remove_radial_(_flat(rows), _flat(gradient))
         else:
-            gradient.addcmul_((gradient * rows).sum(-1, keepdim=True), rows, value=-1.0)
+            place.operations(rows).remove_radial_(rows.detach(), gradient)
 
 
 def normalise_(rows: nn.Parameter) -> None:
     """Scale ``rows`` to unit norm in place; a zero row stays zero."""
-    least = torch.finfo(rows.dtype).tiny
     if place.on_host(rows):
-        kernels.normalise_(_flat(rows), _flat(rows).dtype.type(least))
+        kernels.normalise_(_flat(rows), _flat(rows).dtype.type(torch.finfo(rows.dtype).tiny))
     else:
-        rows.div_(torch.linalg.vector_norm(rows, dim=-1, keepdim=True).clamp_min(least))
+        place.operations(rows).normalise_(rows.detach())
 
 
 def _flat(rows: Tensor) -> npt.NDArray[Any]:

@@ -209,7 +209,7 @@ class _Adam:
     ) -> None:
         self.parameters, self.ensemble = list(module.parameters()), ensemble
         self.flat = torch.cat([p.detach().reshape(-1) for p in self.parameters])
-        self.gradient, self.mean, self.square, self.scratch = (torch.zeros_like(self.flat) for _ in range(4))
+        self.gradient, self.mean, self.square = (torch.zeros_like(self.flat) for _ in range(3))
         start = 0
         for p in self.parameters:
             end = start + p.numel()
@@ -224,6 +224,10 @@ class _Adam:
         self.eps = (training.eps * root).tolist()
         self.clip, self.decay = training.grad_clip, training.weight_decay
         self.slowness = self._slowness(learning_rates, training.learning_rate)
+        # On the device, so that a step waits for nothing of the host.
+        self.schedule = torch.tensor([self.rates, self.eps], dtype=self.flat.dtype).T.contiguous().to(self.flat.device)
+        factors = (1 - self.beta1, self.beta2, 1 - self.beta2)
+        self.factors = torch.tensor(factors, dtype=self.flat.dtype).to(self.flat.device)
 
     def step(self, index: int) -> None:
         """Move the weights by one Adam step on the gradient at hand, at the rate of step ``index``."""
@@ -234,13 +238,8 @@ class _Adam:
         if place.on_host(self.flat):
             self._step_in_one_pass(index)
             return
-        self.mean.lerp_(self.gradient, 1 - self.beta1)
-        self.square.mul_(self.beta2).addcmul_(self.gradient, self.gradient, value=1 - self.beta2)
-        torch.sqrt(self.square, out=self.scratch).add_(self.eps[index])
-        if self.slowness is not None:
-            self.scratch.mul_(self.slowness)
-        self.flat.addcdiv_(self.mean, self.scratch, value=-self.rates[index])
-        self.gradient.zero_()
+        state = (self.flat, self.gradient, self.mean, self.square)
+        place.operations(self.flat).adam_(state, self.slowness, self.schedule[index], self.factors)
 
     def _step_in_one_pass(self, index: int) -> None:
         vectors = [tensor.numpy() for tensor in (self.flat, self.gradient, self.mean, self.square)]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sparsesim.solvers.neural.device import reference
-from sparsesim.solvers.neural.device.reference import Places, by_column, integers
+from sparsesim.solvers.neural.device.reference import Places, State, by_column, integers
 
 try:
     import triton
@@ -25,8 +25,18 @@ except ModuleNotFoundError:  # `place` serves nobody from here then; who lists a
 WIDEST = 2**14  # entries of a row that are held in registers
 COLUMNS = 128  # columns of a table that one program sums
 CHUNK = 256  # places that one program sums: a latent that fires in most of a batch must not keep the others waiting
+STRIDE = 1024  # weights that one program moves
 
-__all__ = ["balanced_sums", "by_column", "dots", "largest_of_rows", "sums"]
+__all__ = [
+    "adam_",
+    "balanced_sums",
+    "by_column",
+    "dots",
+    "largest_of_rows",
+    "normalise_",
+    "remove_radial_",
+    "sums",
+]
 
 
 @jit
@@ -58,8 +68,9 @@ def largest_of_rows(u: Tensor, k: int, limits: Tensor | None = None, magnitude: 
     most = torch.full((rows,), k, dtype=torch.int32, device=u.device) if limits is None else limits.to(torch.int32)
     columns = torch.full((rows, k), p - 1, dtype=torch.int32, device=u.device)
     filled = torch.zeros((rows, k), dtype=torch.bool, device=u.device)
-    bits = 8 * keys.element_size() - 1
-    _largest[(rows,)](keys, most, columns, filled, p, k, BITS=bits, BLOCK=triton.next_power_of_2(p))
+    bits, block = 8 * keys.element_size() - 1, triton.next_power_of_2(p)
+    warps = min(max(block // 512, 1), 16)
+    _largest[(rows,)](keys, most, columns, filled, p, k, BITS=bits, BLOCK=block, num_warps=warps)
     return columns, filled
 
 
@@ -82,7 +93,7 @@ def sums(bounds: Tensor, index: Tensor, weight: Tensor, table: Tensor) -> Tensor
     out = torch.empty((len(bounds) - 1, d), dtype=table.dtype, device=table.device)
     block = min(COLUMNS, triton.next_power_of_2(d))
     grid = (len(out), triton.cdiv(d, block))
-    _sum[grid](bounds, index, weight.contiguous(), table, out, d, BLOCK=block)
+    _sum[grid](bounds, index, weight.contiguous(), table, out, d, BLOCK=block, num_warps=1)
     return out
 
 
@@ -113,7 +124,9 @@ def balanced_sums(bounds: Tensor, index: Tensor, weight: Tensor, table: Tensor) 
     parts = torch.empty((chunks, d), dtype=table.dtype, device=table.device)
     block = min(COLUMNS, triton.next_power_of_2(d))
     grid = (chunks, triton.cdiv(d, block))
-    _sum_chunk[grid](bounds, first, owner, index, weight.contiguous(), table, parts, d, BLOCK=block, CHUNK=CHUNK)
+    _sum_chunk[grid](
+        bounds, first, owner, index, weight.contiguous(), table, parts, d, BLOCK=block, CHUNK=CHUNK, num_warps=1
+    )
     ones = torch.ones(chunks, dtype=table.dtype, device=table.device)
     return sums(first, place, ones, parts)
 
@@ -135,5 +148,68 @@ def dots(bounds: Tensor, index: Tensor, left: Tensor, right: Tensor) -> Tensor:
     """Return what `reference.dots` does: one program for each row."""
     out, d = torch.empty(len(index), dtype=left.dtype, device=left.device), left.shape[1]
     block = triton.next_power_of_2(d)
-    _dots[(len(bounds) - 1,)](bounds, index, left.contiguous(), right.contiguous(), out, d, BLOCK=block)
+    warps = min(max(block // 256, 1), 8)
+    _dots[(len(bounds) - 1,)](
+        bounds, index, left.contiguous(), right.contiguous(), out, d, BLOCK=block, num_warps=warps
+    )
     return out
+
+
+@jit
+def _adam(weights, gradient, mean, square, slowness, rate, betas, size, SLOWED: tl.constexpr, BLOCK: tl.constexpr):
+    """One block of weights: each number is read once and written once."""
+    place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = place < size
+    slope = tl.load(gradient + place, mask=inside, other=0.0)
+    m, v = tl.load(mean + place, mask=inside, other=0.0), tl.load(square + place, mask=inside, other=0.0)
+    m += tl.load(betas) * (slope - m)
+    v = tl.load(betas + 1) * v + tl.load(betas + 2) * (slope * slope)
+    below = tl.sqrt(v) + tl.load(rate + 1)
+    if SLOWED:
+        below *= tl.load(slowness + place, mask=inside, other=1.0)
+    w = tl.load(weights + place, mask=inside, other=0.0) - tl.load(rate) * m / below
+    tl.store(weights + place, w, mask=inside)
+    tl.store(mean + place, m, mask=inside)
+    tl.store(square + place, v, mask=inside)
+    tl.store(gradient + place, tl.zeros((BLOCK,), gradient.dtype.element_ty), mask=inside)
+
+
+def adam_(state: State, slowness: Tensor | None, rate: Tensor, betas: Tensor) -> None:
+    """Do what `reference.adam_` does, in one pass."""
+    size = state[0].numel()
+    slowed, given = slowness is not None, state[0] if slowness is None else slowness
+    _adam[(triton.cdiv(size, STRIDE),)](*state, given, rate, betas, size, SLOWED=slowed, BLOCK=STRIDE, num_warps=4)
+
+
+@jit
+def _remove_radial(rows, gradient, d, BLOCK: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64)
+    column = tl.arange(0, BLOCK)
+    a = tl.load(rows + row * d + column, mask=column < d, other=0.0)
+    g = tl.load(gradient + row * d + column, mask=column < d, other=0.0)
+    tl.store(gradient + row * d + column, g - tl.sum(a * g, 0) * a, mask=column < d)
+
+
+def remove_radial_(rows: Tensor, gradient: Tensor) -> None:
+    """Do what `reference.remove_radial_` does, one program for each row."""
+    d = rows.shape[-1]
+    block = triton.next_power_of_2(d)
+    warps = min(max(block // 256, 1), 8)
+    _remove_radial[(rows.numel() // d,)](rows, gradient, d, BLOCK=block, num_warps=warps)
+
+
+@jit
+def _normalise(rows, d, BLOCK: tl.constexpr, LEAST: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64)
+    column = tl.arange(0, BLOCK)
+    a = tl.load(rows + row * d + column, mask=column < d, other=0.0)
+    norm = tl.sqrt(tl.sum(a * a, 0))
+    tl.store(rows + row * d + column, a / tl.maximum(norm, LEAST), mask=column < d)
+
+
+def normalise_(rows: Tensor) -> None:
+    """Do what `reference.normalise_` does, one program for each row."""
+    d, least = rows.shape[-1], torch.finfo(rows.dtype).tiny
+    block = triton.next_power_of_2(d)
+    warps = min(max(block // 256, 1), 8)
+    _normalise[(rows.numel() // d,)](rows, d, BLOCK=block, LEAST=least, num_warps=warps)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 Places = tuple[Tensor, Tensor]  # columns, and whether the place is filled
+State = tuple[Tensor, Tensor, Tensor, Tensor]  # weights, their gradient, and its two moments, each flat
 
 
 def integers(u: Tensor, magnitude: bool) -> Tensor:
@@ -72,3 +73,30 @@ def dots(bounds: Tensor, index: Tensor, left: Tensor, right: Tensor) -> Tensor:
     places = torch.arange(len(index), dtype=bounds.dtype, device=bounds.device)
     rows = torch.searchsorted(bounds, places, right=True) - 1
     return (left.index_select(0, rows) * right.index_select(0, index)).sum(-1)
+
+
+def adam_(state: State, slowness: Tensor | None, rate: Tensor, betas: Tensor) -> None:
+    """Move the weights by one step of Adam and set the gradient to zero.
+
+    ``rate`` begins with rate and eps, bias corrections included; ``betas`` are 1 - beta1, beta2 and 1 - beta2.
+    ``slowness`` divides the rate weight by weight.
+    """
+    weights, gradient, mean, square = state
+    mean.add_((gradient - mean).mul_(betas[0]))
+    square.mul_(betas[1]).add_(gradient.square().mul_(betas[2]))
+    below = square.sqrt().add_(rate[1])
+    if slowness is not None:
+        below.mul_(slowness)
+    weights.sub_(torch.div(mean, below, out=below).mul_(rate[0]))
+    gradient.zero_()
+
+
+def remove_radial_(rows: Tensor, gradient: Tensor) -> None:
+    """Remove from ``gradient`` its component along each unit row of ``rows (..., p, d)``."""
+    gradient.addcmul_((gradient * rows).sum(-1, keepdim=True), rows, value=-1.0)
+
+
+def normalise_(rows: Tensor) -> None:
+    """Scale ``rows (..., p, d)`` to unit norm; a zero row stays zero."""
+    least = torch.finfo(rows.dtype).tiny
+    rows.div_(torch.linalg.vector_norm(rows, dim=-1, keepdim=True).clamp_min(least))

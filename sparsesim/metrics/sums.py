@@ -19,8 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsesim._arrays import Codes, FloatArray, IntArray
-
-_ROWS = 4096  # rows held in float64 at once
+from sparsesim.kernels.energies import centred_energies, column_ranges, norm_sums
 
 Common = tuple[IntArray, IntArray]
 
@@ -219,17 +218,10 @@ class Energies:
     @classmethod
     def of(cls, x: FloatArray, estimate: FloatArray) -> Energies:
         """Return the sums of one block of samples and their estimates, ``(n, d)`` each, with at least one sample."""
-        high, low = x.max(axis=0).astype(np.float64), x.min(axis=0).astype(np.float64)
+        low, high, mean = column_ranges(x)
         unit = float((high - low).max(initial=0.0)) or float(np.abs(estimate - x).max(initial=0.0)) or 1.0
-        mean = low + (x - low.astype(x.dtype)).mean(axis=0, dtype=np.float64)
-        error = variance = signal = 0.0
-        shift = np.zeros(x.shape[1])
-        for start in range(0, len(x), _ROWS):
-            rows = (x[start : start + _ROWS].astype(np.float64) - mean) / unit
-            rebuilt = (estimate[start : start + _ROWS].astype(np.float64) - mean) / unit
-            error, variance = error + _squares(rows - rebuilt), variance + _squares(rows)
-            signal, shift = signal + _squares(rebuilt), shift + rebuilt.sum(axis=0)
-        return cls(len(x), unit, low, high, mean, shift, error, variance, signal)
+        sums, shift = centred_energies(x, estimate, mean, unit)
+        return cls(len(x), unit, low, high, mean, shift, *sums.tolist())
 
     def __add__(self, other: Energies) -> Energies:
         unit, n = max(self.unit, other.unit), self.n + other.n
@@ -255,8 +247,7 @@ class Energies:
 
 
 def _squares(values: FloatArray) -> float:
-    flat = values.ravel()
-    return float(flat @ flat)
+    return float(values @ values)
 
 
 @final
@@ -274,17 +265,9 @@ class Norms:
     @classmethod
     def of(cls, x: FloatArray, estimate: FloatArray, least: float) -> Norms:
         """Return the sums of one block ``(n, d)``; samples of norm up to ``least`` are not counted."""
-        total, sums = np.zeros(x.shape[1]), np.zeros(4)
-        for start in range(0, len(x), _ROWS):
-            rows = x[start : start + _ROWS].astype(np.float64)
-            rebuilt = estimate[start : start + _ROWS].astype(np.float64)
-            norms, heights = np.linalg.norm(rows, axis=1), np.linalg.norm(rebuilt, axis=1)
-            kept = norms > least
-            total = total + rows.sum(axis=0)
-            ratios = (heights[kept] / norms[kept]).sum()
-            sums += np.array([_squares(rows), _squares(rows - rebuilt), np.count_nonzero(kept), ratios])
-        squares, error, counted, quotients = sums.tolist()
-        return cls(len(x), total, squares, error, int(counted), quotients)
+        sums, total = norm_sums(x, estimate, least)
+        squares, error, counted, ratios = sums.tolist()
+        return cls(len(x), total, squares, error, int(counted), ratios)
 
     def __add__(self, other: Norms) -> Norms:
         return Norms(

@@ -7,11 +7,13 @@ import re
 import tracemalloc
 from dataclasses import replace
 
+import numba
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
 import sparsesim.generators as generators
+from sparsesim.kernels.energies import centred_energies, column_ranges, norm_sums
 from sparsesim.metrics import evaluate_blocks, evaluate_stream
 from sparsesim.metrics.blocks import StreamedEvaluation
 from sparsesim.metrics.evaluation import Evaluation
@@ -151,3 +153,46 @@ def test_sizes_are_checked(changed, message):
     fitted = RandomDictionary(24, OrthogonalMatchingPursuit(3)).fit(truth.atoms, rng=np.random.default_rng(1))
     with pytest.raises(ValueError, match=message):
         evaluate_stream(truth, fitted, **{"n": 10, "rng": np.random.default_rng(0), **changed})
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [1, 255, 256, 900])
+def test_energies_and_norms_equal_their_numpy_twins(n, dtype):
+    rng = np.random.default_rng(n)
+    x = (rng.standard_normal((n, 5)) * [1, 2, 0, 4, 5] + 3).astype(dtype)
+    x[n // 2] = 0.0  # a row without a norm
+    estimate = (x + 0.1 * rng.standard_normal((n, 5))).astype(dtype)
+    a, b = x.astype(np.float64), estimate.astype(np.float64)
+    # Sums of 5 n terms in another order, of means one at a time: 4500 * 2^-53 = 5e-13.
+    close = {"rtol": 1e-12, "atol": 1e-12}
+    low, high, mean = column_ranges(x)
+    np.testing.assert_array_equal(low, a.min(axis=0))
+    np.testing.assert_array_equal(high, a.max(axis=0))
+    np.testing.assert_allclose(mean, a.mean(axis=0), **close)
+    sums, shift = centred_energies(x, estimate, mean, 3.0)
+    twin = [np.square((a - b) / 3).sum(), np.square((a - mean) / 3).sum(), np.square((b - mean) / 3).sum()]
+    np.testing.assert_allclose(sums, twin, **close)
+    np.testing.assert_allclose(shift, ((b - mean) / 3).sum(axis=0), rtol=1e-12, atol=1e-11)
+    sums, total = norm_sums(x, estimate, 1e-6)
+    own, rebuilt = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
+    kept = own > 1e-6
+    twin = [np.square(a).sum(), np.square(a - b).sum(), kept.sum(), (rebuilt[kept] / own[kept]).sum()]
+    np.testing.assert_allclose(sums, twin, **close)
+    np.testing.assert_allclose(total, a.sum(axis=0), **close)
+    assert kept.sum() == n - 1
+
+
+@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs two threads to compare with one")
+def test_energies_do_not_depend_on_the_number_of_threads():
+    x = np.random.default_rng(0).standard_normal((1000, 7))
+    found = []
+    for threads in (1, 2):
+        before = numba.get_num_threads()
+        numba.set_num_threads(threads)
+        try:
+            mean = column_ranges(x)[2]
+            found.append([mean, *centred_energies(x, x**2, mean, 1.0), *norm_sums(x, x**2, 0.0)])
+        finally:
+            numba.set_num_threads(before)
+    for one, two in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, two)

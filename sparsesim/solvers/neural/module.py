@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsesim._arrays import FloatArray, Rng
+from sparsesim.solvers.neural.selected import Selection
 
 
 @final
@@ -74,6 +75,13 @@ class SparseModule(nn.Module, ABC):
     @abstractmethod
     def encode(self, x: Tensor) -> Tensor:
         """Return the codes ``(..., B, p)`` used in inference: deterministic, row by row."""
+
+    def encode_at(self, x: Tensor) -> tuple[Tensor, Selection | None]:
+        """Return values ``(..., B, p)`` that are the codes where a selection says so; None is wherever they are not 0.
+
+        A model that finds out which latents speak without writing zeros for the others says so here.
+        """
+        return self.encode(x), None
 
     @abstractmethod
     def decode(self, codes: Tensor) -> Tensor:

@@ -81,6 +81,12 @@ class SelectiveModule(UnitDecoder):
         u = self.pre_activations(x)
         return u * self.select(u)
 
+    def encode_at(self, x: Tensor) -> tuple[Tensor, Selection | None]:
+        if type(self).encode is not SelectiveModule.encode:  # inference selects in another way
+            return super().encode_at(x)
+        u = self.pre_activations(x)
+        return u, self.choose(u)
+
     def losses(self, x: Tensor, step: Step) -> dict[str, Tensor]:
         with torch.no_grad():
             u = self.pre_activations(x)

@@ -14,11 +14,12 @@ import torch
 from sparsesim._arrays import Codes, FloatArray, IntArray, Rng, check_int, check_samples, read_only, unit_rows
 from sparsesim._identity import fork, key
 from sparsesim._source import Rows, SideRows, Source, batches_after
-from sparsesim.kernels.training import kernel_threads
+from sparsesim.kernels.training import kernel_threads, pick
 from sparsesim.solvers.base import FittedDictionary, check_own_atoms
 from sparsesim.solvers.neural.checkpoint import Checkpoint, Keeper, place_of
 from sparsesim.solvers.neural.device import place
 from sparsesim.solvers.neural.module import SparseModule, member, stack
+from sparsesim.solvers.neural.sparse import HostSelection, selection_on_host
 from sparsesim.solvers.neural.train import Training, train
 from sparsesim.solvers.neural.watch import Outcome
 
@@ -325,9 +326,11 @@ class NeuralEncoder:
         padded.numpy()[: len(x), :d] = x / x.dtype.type(self.scale) + self.offset.astype(x.dtype)
         padded.numpy()[: len(x), d:] = side
         with torch.no_grad():
-            codes = self.module.encode(padded)[: len(x)].numpy()
-        rows, columns = np.nonzero(codes)
-        return codes[rows, columns], columns.astype(np.int32), np.bincount(rows, minlength=len(x))
+            values, found = self.module.encode_at(padded)
+            chosen = found if isinstance(found, HostSelection) else selection_on_host(values)
+        indptr = chosen.indptr[: len(x) + 1]
+        columns = chosen.indices[: indptr[-1]]
+        return pick(indptr, columns, values.numpy()[None]), columns, np.diff(indptr)
 
 
 @final

@@ -123,8 +123,11 @@ def select_batches(u: Tensor, k: Tensor, *, magnitude: bool = False) -> Selectio
 
 def selection_of(mask: Tensor) -> Selection:
     """Return the nonzero entries of ``mask (..., B, p)``."""
-    if not place.on_host(mask):
-        return away.Masked(mask != 0)
+    return selection_on_host(mask) if place.on_host(mask) else away.Masked(mask != 0)
+
+
+def selection_on_host(mask: Tensor) -> HostSelection:
+    """Return the nonzero entries of ``mask (..., B, p)``, which is on the CPU."""
     array = _batched(mask)
     indptr = np.empty(array.shape[0] * array.shape[1] + 1, np.int64)
     return HostSelection(indptr, chosen.mask_selection(array, indptr), tuple(mask.shape))

@@ -66,26 +66,26 @@ class Bank(NamedTuple):
     second: np.ndarray
     other: np.ndarray
 
-    def deviation(self, design: str) -> float:
-        """Return the deviation of a paired difference, or of a single run where there is no pairing."""
+    def deviation(self, design: str) -> np.ndarray:
+        """Return the deviation over seeds of a paired difference, or of a single run where there is no pairing."""
         if design == "unpaired":
-            return float(np.sqrt((self.first.var(ddof=1) + self.second.var(ddof=1)) / 2))
-        return float((self.first - (self.second if design == "seed" else self.other)).std(ddof=1))
+            return np.sqrt((self.first.var(axis=-1, ddof=1) + self.second.var(axis=-1, ddof=1)) / 2)
+        return np.asarray((self.first - (self.second if design == "seed" else self.other)).std(axis=-1, ddof=1))
 
-    def worth(self, design: str) -> float:
+    def worth(self, design: str) -> np.ndarray:
         """Return the variance of an unpaired difference over that of a paired one."""
-        return float(2 * self.deviation("unpaired") ** 2 / self.deviation(design) ** 2)
+        return np.asarray(2 * self.deviation("unpaired") ** 2 / self.deviation(design) ** 2)
 
     def at(self, seeds: np.ndarray) -> Bank:
         """Return the runs of some ``seeds``, repeated ones too."""
-        return Bank(self.first[seeds], self.second[seeds], self.other[seeds])
+        return Bank(*(one[..., seeds] for one in self))
 
-    def interval(self, of: Callable[[Bank], float]) -> Interval:
+    def interval(self, of: Callable[[Bank], np.ndarray]) -> Interval:
         """Return ``of`` these runs with its 95% bootstrap interval over seeds, on a stream of its own."""
-        rng, n = np.random.default_rng(STREAM), len(self.first)
-        drawn = [of(self.at(rng.integers(n, size=n))) for _ in range(BOOTSTRAPS)]
+        n = self.first.shape[-1]
+        drawn = of(self.at(np.random.default_rng(STREAM).integers(n, size=(BOOTSTRAPS, n))))
         low, high = np.quantile(drawn, [0.025, 0.975])
-        return Interval(of(self), float(low), float(high), n)
+        return Interval(float(of(self)), float(low), float(high), n)
 
 
 def bank(table: Table, pair: tuple[str, str], metric: str = "mcc") -> Bank:
@@ -163,7 +163,7 @@ def _against_seeds(axes: Axes, known: Bank) -> None:
 def _power(axes: Axes, known: Bank) -> None:
     effects = np.linspace(0.0, 0.1, 41)
     for design, how in DESIGNS.items():
-        deviation, simulated = known.deviation(design), trials(known, design, FIRST)
+        deviation, simulated = float(known.deviation(design)), trials(known, design, FIRST)
         exact = [exact_power(design, one, deviation, FIRST) for one in effects.tolist()]
         axes.plot(effects, exact, how.line, color=how.colour, lw=1.3)
         axes.plot(
@@ -224,9 +224,10 @@ def _simulated(table: Table, effect: Callable[[str, float], float]) -> Interval:
         known = bank(table, pair)
         shrink = np.sqrt(1.0 - 1.0 / len(known.first))  # the law that is drawn from has this much of the deviation
         for design in DESIGNS:
-            size = effect(design, known.deviation(design) * shrink)
+            deviation = float(known.deviation(design)) * shrink
+            size = effect(design, deviation)
             found = trials(known, design, FIRST).power(size)
-            target = exact_power(design, size, known.deviation(design) * shrink, FIRST)
+            target = exact_power(design, size, deviation, FIRST)
             if abs(found - target) > gap:
                 farthest, gap = found, abs(found - target)
     low, high = clopper_pearson(round(farthest * RESAMPLES), RESAMPLES)
@@ -240,7 +241,7 @@ def claims(table: Table) -> list[Claim]:
     alone = mean_interval(runs(table, "topk", 0) - runs(table, "topk", 1))
     variant = bank(table, PAIRS[0])
     errors, scores = (bank(table, ("topk", "mp"), metric) for metric in ("fvu", "mcc"))
-    both = Bank(*(np.stack(pair, axis=1) for pair in zip(errors, scores, strict=True)))
+    both = Bank(*(np.stack(pair) for pair in zip(errors, scores, strict=True)))
     return [
         Claim(
             "At the exact detectable difference, tests on real runs find it four times in five.",
@@ -304,7 +305,7 @@ def claims(table: Table) -> list[Claim]:
 
 def _column(both: Bank, index: int) -> Bank:
     """Return the runs of one of two scores that are resampled together."""
-    return Bank(*(one[:, index] for one in both))
+    return Bank(*(one[index] for one in both))
 
 
 def _named(pair: tuple[str, str]) -> str:
@@ -331,7 +332,7 @@ def rows(table: Table) -> list[tuple[str, ...]]:
     for pair in PAIRS:
         known = bank(table, pair)
         for design, how in DESIGNS.items():
-            deviation = known.deviation(design)
+            deviation = float(known.deviation(design))
             seen = ", ".join(f"{detectable(design, deviation, n):.3f}" for n in (5, 8, 20))
             worth = None if design == "unpaired" else _worth(table, pair, design)
             found.append(

@@ -68,8 +68,15 @@ def field(table: Table, solver: str, metric: str = "code_correlation") -> np.nda
     The penalty is chosen by the correlation with the truth, which flatters that solver.
     """
     ratios, actives = axes_of(table)
-    if solver in table.levels("solver"):
-        return np.array([[by_seed(table, metric, solver=solver, ratio=x, k=k) for x in ratios] for k in actives])
+    own = table.where(solver=solver)
+    if len(own):
+        levels = np.array(actives), np.array(ratios), np.unique(own.column("seed"))
+        places = [
+            np.searchsorted(one, own.column(name)) for one, name in zip(levels, ("k", "ratio", "seed"), strict=True)
+        ]
+        found = np.full([len(one) for one in levels], np.nan)
+        found[tuple(places)] = own.column(metric)
+        return found
     names = _versions(table, solver)
     scores = np.array([field(table, name) for name in names])
     values = np.array([field(table, name, metric) for name in names])

@@ -195,6 +195,29 @@ def identity_sign_mse(rate: float, mean_abs: float, density: float = 1.0) -> flo
     return 1.0 - rate * min(1.0, mean_abs**2 / density)
 
 
+def near_identity_mse(density: float) -> float:
+    """Return the error of reading +-Bernoulli features by signs with telling ties: ``1 - p - (2/pi) (1-p)^2``.
+
+    Rows ``b_i = e_i + h c_i`` with h -> 0 read feature i where it is on, and where it is off the sign of ``c_i . x``,
+    which tells of the others. With unit rows c_i of an orthogonal C without diagonal and ``t = 2 sqrt(p) (1-p)
+    sqrt(2/pi)``, an eigenvalue of C of real part c keeps ``(p + (1-p)^2 2/pi + t c) / (1 + t c)`` of the variance,
+    which is concave in c, and c is 0 on average: a skew C is best. Large d. It is below `identity_sign_mse` and falls
+    below a rotation's ``1 - 2/pi`` from ``p = 0.429`` on instead of 2/pi.
+
+    Raises
+    ------
+    ValueError
+        Unless 0 < density <= 1.
+
+    References
+    ----------
+    Derived here, after Koegler et al. (2024), arXiv 2402.05013.
+    """
+    if not 0.0 < density <= 1.0:
+        raise ValueError(f"density must lie in (0, 1], the probability of an active feature; got {density!r}.")
+    return 1.0 - density - _SIGN_SHARE * (1.0 - density) ** 2
+
+
 def identity_beats_rotation(mean_abs: float) -> bool:
     """Whether the binary signs of the coordinates themselves beat those of a rotation, E|x| > sqrt(2/pi), large d.
 

@@ -16,6 +16,7 @@ from theory.autoencoders import (
     hermite_coefficients,
     identity_beats_rotation,
     identity_sign_mse,
+    near_identity_mse,
     rotation_mse,
     sign_autoencoder_mse,
     sparse_rotation_mse,
@@ -233,3 +234,31 @@ def test_a_rotation_of_normal_data_has_no_first_order_term():
     for rate, excess, fourth in ((1.5, 0.0, 0.5), (0.5, -3.0, 0.5), (0.5, 0.0, 1.5)):
         with pytest.raises(ValueError, match=r"rate must|needs excess"):
             sparse_rotation_mse(rate, excess, fourth)
+
+
+@pytest.mark.parametrize("density", [0.5, 0.7, 0.9])
+def test_ties_that_tell_of_other_features_lower_the_error_of_reading_each(density):
+    n, d, rng = 60_000, 64, np.random.default_rng(5)
+    x = rng.choice([-1.0, 1.0], (n, d)) * (rng.random((n, d)) < density) / math.sqrt(density)
+    turn = ortho_group.rvs(d, random_state=rng)
+    skew = turn @ np.kron(np.eye(d // 2), [[0.0, 1.0], [-1.0, 0.0]]) @ turn.T  # orthogonal, skew, no diagonal
+    other = turn @ np.diag(np.repeat([1.0, -1.0], d // 2)) @ turn.T  # orthogonal and symmetric, trace zero
+    other -= np.diag(np.diag(other))
+    found = {}
+    for name, ties in (("skew", skew), ("symmetric", other)):
+        found[name] = sampled(x, np.sign(x @ (np.eye(d) + 1e-6 * ties).T))
+    mean, error = found["skew"]
+    # a sum of (1-p) d features is normal up to its kurtosis: a relative error of excess 3/(d+2)/12 of the ties' share
+    finite = 2 / math.pi * (1 - density) ** 2 * (abs(1 / density - 3) * 3 / (d + 2) / 12 + 4 / d)
+    assert abs(mean - near_identity_mse(density)) < 4.9 * error + finite
+    assert mean < identity_sign_mse(1.0, math.sqrt(density)) - 5 * error
+    assert found["symmetric"][0] > mean
+
+
+def test_reading_features_with_telling_ties_beats_a_rotation_from_a_density_of_0_429_on():
+    # 1 - p - (2/pi)(1-p)^2 = 1 - 2/pi is a quadratic in 1 - p
+    critical = 1.0 - (1.0 - math.sqrt(1.0 - 8.0 / math.pi * (1.0 - 2.0 / math.pi))) * math.pi / 4.0
+    assert critical == pytest.approx(0.4292, abs=1e-4)
+    assert near_identity_mse(critical) == pytest.approx(rotation_mse(1.0), abs=1e-12)
+    with pytest.raises(ValueError, match="density"):
+        near_identity_mse(0.0)

@@ -14,6 +14,7 @@ from sparsesim.metrics.evaluation import Evaluation
 from sparsesim.solvers.base import Solver
 from sparsesim.solvers.neural.batch_topk import BatchTopK
 from sparsesim.solvers.neural.matryoshka import Matryoshka
+from sparsesim.solvers.neural.matryoshka_relu import PenalisedMatryoshka
 from sparsesim.solvers.neural.mp import MatchingPursuitSAE
 from sparsesim.solvers.neural.relu_l1 import ReLUL1
 from sparsesim.solvers.neural.train import Training
@@ -69,7 +70,7 @@ def solvers(size: Size) -> dict[str, Solver]:
 
     Matching pursuit has the released settings: samples as they are, no bias, steps until the residual is below 0.05.
     Those that choose among a batch are told the true mean number of active features, and 1 and 2 on both sides of it;
-    the penalty of the L1 norm gives about as many.
+    the penalties of the L1 norms give about as many. The Matryoshka of the paper has such a penalty.
     """
     raw = Training(steps=size.pursuit_steps, batch_size=200, learning_rate=3e-2, normalise=False)
     training = Training(steps=size.steps, batch_size=200)
@@ -81,6 +82,7 @@ def solvers(size: Size) -> dict[str, Solver]:
         "batch_topk_1": BatchTopK(WIDTH, 1, training=training),
         "batch_topk_2": BatchTopK(WIDTH, 2, training=training),
         "matryoshka": Matryoshka(WIDTH, true_k, prefixes=PREFIXES, training=training),
+        "matryoshka_relu": PenalisedMatryoshka(WIDTH, 1.0, PREFIXES, training=training),
         "matryoshka_1": Matryoshka(WIDTH, 1, prefixes=PREFIXES, training=training),
         "matryoshka_2": Matryoshka(WIDTH, 2, prefixes=PREFIXES, training=training),
     }

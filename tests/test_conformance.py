@@ -50,6 +50,7 @@ from sparsesim.solvers.neural.k_sparse import KSparse
 from sparsesim.solvers.neural.known_layers import DirectReadout
 from sparsesim.solvers.neural.kron import KronSAE
 from sparsesim.solvers.neural.matryoshka import Matryoshka
+from sparsesim.solvers.neural.matryoshka_relu import PenalisedMatryoshka
 from sparsesim.solvers.neural.mlp_sae import PerceptronSAE
 from sparsesim.solvers.neural.mp import MatchingPursuitSAE
 from sparsesim.solvers.neural.multi_layer import MultiLayer
@@ -136,6 +137,7 @@ SOLVERS: list[Solver] = [
     KSparse(12, 3, training=BRIEF),
     AbsTopK(12, 3, training=BRIEF),
     Matryoshka(12, 3, training=BRIEF),
+    PenalisedMatryoshka(12, 1.0, training=BRIEF),
     NestedTopK(12, 3, training=BRIEF),
     MutualChoice(12, 3, training=BRIEF),
     FeatureChoice(12, 3, training=BRIEF),

@@ -38,10 +38,12 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.jump_relu_tanh import TanhJumpReLU as TanhJumpReLU
     from sparsesim.solvers.neural.k_sparse import KSparse as KSparse
     from sparsesim.solvers.neural.known_layers import DirectReadout as DirectReadout
+    from sparsesim.solvers.neural.known_layers import PassingLayer as PassingLayer
     from sparsesim.solvers.neural.known_layers import ReLULayer as ReLULayer
     from sparsesim.solvers.neural.kron import KronSAE as KronSAE
     from sparsesim.solvers.neural.matryoshka import Matryoshka as Matryoshka
     from sparsesim.solvers.neural.matryoshka import RandomPrefixes as RandomPrefixes
+    from sparsesim.solvers.neural.matryoshka_relu import PenalisedMatryoshka as PenalisedMatryoshka
     from sparsesim.solvers.neural.mlp_sae import PerceptronSAE as PerceptronSAE
     from sparsesim.solvers.neural.module import SparseModule as SparseModule
     from sparsesim.solvers.neural.module import Step as Step
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.relu_l1 import ReLUL1 as ReLUL1
     from sparsesim.solvers.neural.relu_output import ReLUOutput as ReLUOutput
     from sparsesim.solvers.neural.resampling import Resampling as Resampling
+    from sparsesim.solvers.neural.restarting import Restarting as Restarting
     from sparsesim.solvers.neural.sign import SignAutoencoder as SignAutoencoder
     from sparsesim.solvers.neural.solver import NeuralEncoder as NeuralEncoder
     from sparsesim.solvers.neural.solver import NeuralSolver as NeuralSolver
@@ -120,9 +123,10 @@ __getattr__, __dir__ = lazy(
         "jump_relu": ("JumpReLU",),
         "jump_relu_tanh": ("TanhJumpReLU",),
         "k_sparse": ("KSparse",),
-        "known_layers": ("DirectReadout", "ReLULayer"),
+        "known_layers": ("DirectReadout", "PassingLayer", "ReLULayer"),
         "kron": ("KronSAE",),
         "matryoshka": ("Matryoshka", "RandomPrefixes"),
+        "matryoshka_relu": ("PenalisedMatryoshka",),
         "mlp_sae": ("PerceptronSAE",),
         "module": ("SparseModule", "Step"),
         "mp": ("MatchingPursuitSAE",),
@@ -140,6 +144,7 @@ __getattr__, __dir__ = lazy(
         "relu_l1": ("ReLUL1",),
         "relu_output": ("ReLUOutput",),
         "resampling": ("Resampling",),
+        "restarting": ("Restarting",),
         "solver": ("NeuralEncoder", "NeuralSolver", "fit_together"),
         "sign": ("SignAutoencoder",),
         "spade": ("SpaDE",),

@@ -47,6 +47,25 @@ class RandomPrefixes:
         return (*sorted(int(length) for length in drawn), width)
 
 
+def check_prefixes(prefixes: object, width: int) -> None:
+    """Check the field ``prefixes`` of a solver of that ``width``: ascending lengths that end there, or random ones."""
+    if isinstance(prefixes, RandomPrefixes):
+        return
+    if not isinstance(prefixes, tuple):
+        raise TypeError(f"prefixes must be a tuple of lengths or RandomPrefixes; got {prefixes!r}.")
+    for length in prefixes:
+        check_int("a prefix", length, 1, width, high_name="width")
+    if prefixes and (list(prefixes) != sorted(set(prefixes)) or prefixes[-1] != width):
+        raise ValueError(f"prefixes must ascend and end at width={width}; got {prefixes!r}.")
+
+
+def prefix_lengths(prefixes: tuple[int, ...] | RandomPrefixes, width: int) -> tuple[int, ...]:
+    """Return the prefix lengths that do not change: those given, or the published shares of ``width``."""
+    if isinstance(prefixes, tuple) and prefixes:
+        return prefixes
+    return tuple(sorted({max(1, round(share * width)) for share in SHARES}))
+
+
 @final
 class MatryoshkaModule(BatchTopKModule):
     """BatchTopK whose squared error is summed over the reconstructions from prefixes of the latents."""
@@ -97,7 +116,7 @@ class Matryoshka(SelectiveSolver):
     ----------
     prefixes : the ascending lengths m_1 < ... < m_G = width; none stands for the published shares 1/32, 3/32, 7/32,
         15/32 and 1 of the width. `RandomPrefixes` draws them anew at each step; their source has a ReLU
-        with an L1 penalty instead of BatchTopK, averages, and sorts latents by use, which is left out here.
+        with an L1 penalty instead of BatchTopK and averages, as `PenalisedMatryoshka` does.
 
     References
     ----------
@@ -111,20 +130,11 @@ class Matryoshka(SelectiveSolver):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.prefixes, RandomPrefixes):
-            return
-        if not isinstance(self.prefixes, tuple):
-            raise TypeError(f"prefixes must be a tuple of lengths or RandomPrefixes; got {self.prefixes!r}.")
-        for length in self.prefixes:
-            check_int("a prefix", length, 1, self.width, high_name="width")
-        if self.prefixes and (list(self.prefixes) != sorted(set(self.prefixes)) or self.prefixes[-1] != self.width):
-            raise ValueError(f"prefixes must ascend and end at width={self.width}; got {self.prefixes!r}.")
+        check_prefixes(self.prefixes, self.width)
 
     def lengths(self) -> tuple[int, ...]:
         """Return the prefix lengths that do not change."""
-        if isinstance(self.prefixes, tuple) and self.prefixes:
-            return self.prefixes
-        return tuple(sorted({max(1, round(share * self.width)) for share in SHARES}))
+        return prefix_lengths(self.prefixes, self.width)
 
     def module(self, dim: int, rng: Rng) -> MatryoshkaModule:
         return MatryoshkaModule(self, dim, rng)

@@ -184,3 +184,22 @@ def simulated_matched_mean(m: int, p: int, d: int, draws: int, rng: np.random.Ge
         cosines = np.abs(rows @ columns.T)
         found[draw] = cosines[linear_sum_assignment(cosines, maximize=True)].mean()
     return found
+
+
+def rv_by_chance(energy: float, n: int, d: int) -> float:
+    """Return the RV coefficient of a covariance of n features with the Gram matrix of n random directions in R^d.
+
+    The features have variance one and ``energy`` is the mean over rows of the sum of squares of the covariance, 1 where
+    they are uncorrelated. Only the diagonals agree: ``n / sqrt(n energy * n (1 + (n - 1) / d))``, with the expected
+    squares of the Gram matrix. With an orthonormal one it is 1 / sqrt(energy). A best order is a little above.
+
+    Raises
+    ------
+    ValueError
+        Unless energy is at least 1 and n and d are positive.
+    """
+    count("n", n)
+    count("d", d)
+    if not energy >= 1.0:
+        raise ValueError(f"energy must be at least 1, the square on the diagonal; got {energy}.")
+    return 1.0 / math.sqrt(energy * (1.0 + (n - 1) / d))

@@ -21,6 +21,7 @@ from theory.chance import (
     packing_asymptote,
     random_coherence_median,
     random_packing_count,
+    rv_by_chance,
     sequential_match_mean,
     simulated_matched_mean,
 )
@@ -191,3 +192,22 @@ def test_the_packing_count_grows_exponentially_with_the_dimension():
 def test_chance_refuses_what_has_no_answer(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+@pytest.mark.parametrize("block", [1, 4, 16])
+def test_random_directions_have_the_rv_of_their_diagonal(block):
+    n, d, rho = 64, 16, 0.5
+    covariance = np.kron(np.eye(n // block), np.full((block, block), rho)) + (1.0 - rho) * np.eye(n)
+    energy = 1.0 + (block - 1) * rho**2
+    rng = np.random.default_rng(7)
+    found = []
+    for _ in range(40):
+        rows = rng.standard_normal((n, d))
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        gram = rows @ rows.T
+        found.append((covariance * gram).sum() / np.linalg.norm(covariance) / np.linalg.norm(gram))
+    # the root of an expected square stands for the expected inverse root: below 0.01 at this size
+    assert np.mean(found) == pytest.approx(rv_by_chance(energy, n, d), abs=0.01)
+    assert rv_by_chance(energy, n, 10**9) == pytest.approx(1.0 / np.sqrt(energy))
+    with pytest.raises(ValueError, match="energy"):
+        rv_by_chance(0.5, n, d)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,9 +18,12 @@ from torch.utils._pytree import tree_leaves
 
 from sparsesim._identity import key
 from sparsesim._source import Rows
+from sparsesim.solvers.neural import train
+from sparsesim.solvers.neural.abs_topk import AbsTopK
 from sparsesim.solvers.neural.batch_topk import BatchTopK
 from sparsesim.solvers.neural.device import place
-from sparsesim.solvers.neural.module import SparseModule, Step, stack
+from sparsesim.solvers.neural.device.graphs import Replays
+from sparsesim.solvers.neural.module import SparseModule, Step, stack, tensors
 from sparsesim.solvers.neural.mp import MatchingPursuitSAE
 from sparsesim.solvers.neural.relu_l1 import ReLUL1
 from sparsesim.solvers.neural.resampling import Resampling
@@ -190,6 +194,56 @@ def test_the_precision_of_products_is_restored_even_after_an_error(precision, in
     with pytest.raises(KeyError), place.products(torch.device("cuda"), precision):
         assert torch.get_float32_matmul_precision() == inside
         raise KeyError
+    with pytest.raises(ValueError, match="graphs=True records CUDA graphs"):
+        Training(graphs=True)
     with place.products(torch.device("cpu"), "reference"):
         assert torch.get_float32_matmul_precision() == before
     assert torch.get_float32_matmul_precision() == before
+
+
+class Again:
+    """A step that is taken again as it was: with the index it was recorded at, on memory of its own."""
+
+    def __init__(self, body, index, x):
+        self.body, self.index, self.x, self.terms, self.count = body, index, x.clone(), {}, 0
+
+    def replay(self):
+        held = {name: t.data_ptr() for name, t in tensors(self.body.module).items()}
+        fresh = self.body(self.index, self.x)
+        assert held == {name: t.data_ptr() for name, t in tensors(self.body.module).items()}, "a tensor has moved"
+        self.terms = self.terms or {name: torch.empty_like(term) for name, term in fresh.items()}
+        for name, term in fresh.items():
+            self.terms[name].copy_(term)
+        self.count += 1
+
+
+REPEATING = {"TopK", "AbsTopK", "BatchTopK", "MatchingPursuitSAE"}
+
+
+@pytest.mark.parametrize("solver", NEURAL, ids=lambda solver: type(solver).__name__)
+def test_solvers_that_repeat_their_steps_are_those_known_to(solver):
+    assert (model(solver, 1).repeats(5) is not None) == (type(solver).__name__ in REPEATING)
+
+
+@pytest.mark.parametrize("kind", [TopK, AbsTopK, BatchTopK, MatchingPursuitSAE])
+def test_steps_that_are_recorded_and_replayed_give_the_bits_of_steps_taken_one_by_one(kind, monkeypatch):
+    made: list[Again] = []
+    monkeypatch.setattr(place, "on_host", lambda tensor: False)
+    x = np.random.default_rng(0).standard_normal((200, DIM))
+    rare = {} if kind is MatchingPursuitSAE else {"dead_after": 10}  # so that AuxK begins within the training
+    solver = kind(200, 1, training=Training(steps=61, batch_size=BATCH), **rare)
+    expected = solver.fit(x, rng=np.random.default_rng(1))
+
+    def record(body, index, batch):
+        made.append(Again(body, index, batch))
+        return made[-1]
+
+    monkeypatch.setattr(train, "Replays", partial(Replays, record=record))
+    monkeypatch.setattr(place, "check", lambda *names: None)  # a training on the CPU refuses graphs
+    graphed = replace(solver, training=replace(solver.training, graphs=True))
+    found = graphed.fit(x, rng=np.random.default_rng(1))
+    assert found.trace == expected.trace
+    np.testing.assert_array_equal(found.atoms, expected.atoms)
+    aux = any(expected.trace.get("aux", ()))
+    assert len(made) == 1 + aux and aux == (kind is not MatchingPursuitSAE)
+    assert sum(each.count for each in made) >= 61 - 6 - 3 * len(made)  # all but renewals and the first of each kind

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sparsesim.solvers.neural.adam import Adam
 from sparsesim.solvers.neural.batch_topk import BatchTopK
 from sparsesim.solvers.neural.dead import RENEW_DEAD_EVERY, DeadLatents
 from sparsesim.solvers.neural.module import Step
@@ -18,7 +19,7 @@ from sparsesim.solvers.neural.relu_l1 import ReLUL1Module
 from sparsesim.solvers.neural.selection import _largest_by_key, largest
 from sparsesim.solvers.neural.threshold import BatchThreshold
 from sparsesim.solvers.neural.topk import TopK
-from sparsesim.solvers.neural.train import Training, _Adam
+from sparsesim.solvers.neural.train import Training
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -199,7 +200,7 @@ def test_the_threshold_is_the_mean_of_batch_minima_and_frozen_outside_training()
 def test_the_flat_optimiser_equals_torch_adam(clip):
     training = Training(steps=40, learning_rate=0.03, betas=(0.8, 0.99), grad_clip=clip)
     ours, theirs = (ReLUL1Module(5, 0.3, 3, rng()) for _ in range(2))
-    optimiser = _Adam(ours, training, ensemble=False)
+    optimiser = Adam(ours, training, ensemble=False)
     reference = torch.optim.Adam(theirs.parameters(), lr=1.0, betas=training.betas, eps=training.eps)
     for index, rate in enumerate(training.rates()):
         x = tensor(rng(index).standard_normal((6, 3)))
@@ -208,7 +209,8 @@ def test_the_flat_optimiser_equals_torch_adam(clip):
         if clip is not None:
             torch.nn.utils.clip_grad_norm_(theirs.parameters(), clip)
         reference.param_groups[0]["lr"] = float(rate)
-        optimiser.step(index)
+        optimiser.prepare(index)
+        optimiser.step()
         reference.step()
         reference.zero_grad()
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
@@ -220,7 +222,7 @@ def test_clipping_is_of_each_model_of_an_ensemble():
     module = ReLUL1Module(5, 0.3, 3, rng())
     for parameter in module.parameters():
         parameter.data = torch.stack([parameter.data, parameter.data])
-    optimiser = _Adam(module, Training(steps=1, grad_clip=1.0), ensemble=True)
+    optimiser = Adam(module, Training(steps=1, grad_clip=1.0), ensemble=True)
     for parameter in module.parameters():
         parameter.grad[0], parameter.grad[1] = 0.01, 5.0
     optimiser._clip(1.0)
@@ -262,7 +264,7 @@ def test_training_refuses_what_makes_no_sense_and_names_it(change, error):
 @pytest.mark.parametrize("build", [TopK, BatchTopK])
 def test_gradient_steps_keep_atoms_on_the_sphere(build):
     module: UnitDecoder = build(6, 2, dead_after=10).module(4, rng())
-    optimiser = _Adam(module, Training(steps=30, learning_rate=0.1), ensemble=False)
+    optimiser = Adam(module, Training(steps=30, learning_rate=0.1), ensemble=False)
     for index in range(30):
         x = tensor(rng(index).standard_normal((8, 4)))
         u = module.pre_activations(x)
@@ -272,7 +274,8 @@ def test_gradient_steps_keep_atoms_on_the_sphere(build):
             radial = (module.decoder.grad * module.decoder).sum(-1)
             # The projection is exact up to float32 rounding of gradients of size 10.
             assert radial.abs().max() < 1e-5
-            optimiser.step(index)
+            optimiser.prepare(index)
+            optimiser.step()
             module.after_step(optimiser)
         # Five float32 operations on four numbers: a few units of 6e-8.
         np.testing.assert_allclose(torch.linalg.vector_norm(module.decoder, dim=-1).detach().numpy(), 1, atol=5e-7)
@@ -280,10 +283,11 @@ def test_gradient_steps_keep_atoms_on_the_sphere(build):
 
 def test_adam_forgets_the_moments_of_the_rows_it_is_told_and_no_others():
     module = TopK(6, 2).module(4, rng())
-    optimiser = _Adam(module, Training(steps=2), ensemble=False)
+    optimiser = Adam(module, Training(steps=2), ensemble=False)
     for parameter in module.parameters():
         parameter.grad.fill_(1.0)
-    optimiser.step(0)
+    optimiser.prepare(0)
+    optimiser.step()
     where = torch.zeros(6, 1, dtype=torch.bool)
     where[2] = True
     optimiser.forget(module.decoder, where)
@@ -303,14 +307,15 @@ def split(flat: torch.Tensor, module: torch.nn.Module) -> list[torch.Tensor]:
 def test_weight_decay_is_that_of_adamw():
     training = Training(steps=5, learning_rate=0.05, weight_decay=0.3, warmup=0.0, decay=0.0)
     module, twin = ReLUL1Module(5, 0.3, 3, rng()), ReLUL1Module(5, 0.3, 3, rng())
-    ours = _Adam(module, training, ensemble=False)
+    ours = Adam(module, training, ensemble=False)
     theirs = torch.optim.AdamW(twin.parameters(), lr=0.05, betas=training.betas, eps=training.eps, weight_decay=0.3)
     for index in range(5):
         for a, b in zip(module.parameters(), twin.parameters(), strict=True):
             gradient = tensor(rng(index).standard_normal(tuple(a.shape)))
             a.grad.copy_(gradient)
             b.grad = gradient.clone()
-        ours.step(index)
+        ours.prepare(index)
+        ours.step()
         theirs.step()
     for a, b in zip(module.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)  # five float32 steps of the same arithmetic

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -24,6 +25,9 @@ class BatchTopKModule(SelectiveModule):
 
     def select(self, u: Tensor) -> Tensor:
         return largest_of_batch(u, self.k)
+
+    def repeats(self, index: int) -> Hashable | None:
+        return self.dead.repeats(index) if type(self) is BatchTopKModule else None
 
     def choose(self, u: Tensor) -> Selection:
         return select_batches(u, self.k)

@@ -55,6 +55,10 @@ class DeadLatents(nn.Module):
             self.count.zero_()
             self.renew(self.silent >= self.dead_after)
 
+    def repeats(self, index: int) -> bool | None:
+        """Return whether there are dead latents, None at a step at which they are renewed."""
+        return None if (index + 1) % RENEW_DEAD_EVERY == 0 else self.any_dead
+
     def renew(self, dead: Tensor) -> None:
         """Set which latents are dead."""
         if place.on_host(dead):

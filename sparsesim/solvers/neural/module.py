@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, final
 
@@ -105,6 +105,14 @@ class SparseModule(nn.Module, ABC):
     @abstractmethod
     def decoder_bias(self) -> Tensor:
         """Return the decoder bias ``(..., d)``."""
+
+    def repeats(self, index: int) -> Hashable | None:
+        """Return what the operations of step ``index`` depend on besides the values of tensors; None if on the step.
+
+        Steps that return the same do the same operations on the same memory, so that one of them can be recorded and
+        replayed for the others. A class answers for itself alone, since one that extends it may do more.
+        """
+        return None
 
     def before_step(self) -> None:
         """Change the gradients before the optimiser reads them (called without gradient recording)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -122,6 +123,9 @@ class MatchingPursuitModule(SparseModule):
     def losses(self, x: Tensor, step: Step) -> dict[str, Tensor]:
         residual = self.residual(x)
         return {"squared_error": squared_error(torch.zeros_like(residual), residual)}
+
+    def repeats(self, index: int) -> Hashable | None:
+        return ()
 
     def atoms(self) -> Tensor:
         return self.decoder

@@ -54,7 +54,7 @@ class OnDevice:
                 "OrthogonalMatchingPursuit with non_negative=True has no form for a device. "
                 "Use it as it is, or MatchingPursuit, which has one."
             )
-        place.check(self.device, "reference")
+        place.check(self.device)
         check_int("rows", self.rows, 1)
 
     def encode(self, x: FloatArray, atoms: FloatArray) -> Codes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import final
 
@@ -19,6 +20,9 @@ class TopKModule(SelectiveModule):
 
     def select(self, u: Tensor) -> Tensor:
         return largest(u, self.k)
+
+    def repeats(self, index: int) -> Hashable | None:
+        return self.dead.repeats(index) if type(self) is TopKModule else None
 
     def choose(self, u: Tensor) -> Selection:
         return select_rows(u, self.k)

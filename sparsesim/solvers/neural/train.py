@@ -12,14 +12,15 @@ from typing import final
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sparsesim._arrays import FloatArray, Rng, check_int, check_real
 from sparsesim._identity import LATER, fork
 from sparsesim._source import Source, batches_after
-from sparsesim.kernels.training import adam_
+from sparsesim.solvers.neural.adam import Adam
 from sparsesim.solvers.neural.checkpoint import Keeper, content_of
 from sparsesim.solvers.neural.device import place
+from sparsesim.solvers.neural.device.graphs import Replays
 from sparsesim.solvers.neural.module import SparseModule, Step
 from sparsesim.solvers.neural.progress import Progress
 from sparsesim.solvers.neural.watch import CHECK_EVERY, Outcome, Watch
@@ -50,6 +51,8 @@ class Training:
         device with the same versions give the same bits; on another device noise and sums differ.
     precision : of products on a GPU: "reference" is float32, "fast" is TF32, which keeps 10 bits of the mantissa of
         the factors and selects other latents in about one row of a hundred.
+    graphs : record steps that repeat as CUDA graphs and replay them, for models so small that launching operations
+        takes longer than these do. Steps that depend on more than the values of tensors are taken as ever.
     """
 
     steps: int = 3000
@@ -64,6 +67,7 @@ class Training:
     normalise: bool = True
     device: str = field(default="cpu", metadata=LATER)
     precision: str = field(default="reference", metadata=LATER)
+    graphs: bool = field(default=False, metadata=LATER)
 
     def __post_init__(self) -> None:
         check_int("steps", self.steps, 1)
@@ -84,7 +88,7 @@ class Training:
         check_real("weight_decay", self.weight_decay, 0.0)
         if not isinstance(self.normalise, bool):
             raise TypeError(f"normalise must be True or False; got {self.normalise!r}.")
-        place.check(self.device, self.precision)
+        place.check(self.device, self.precision, self.graphs)
 
     def rates(self) -> FloatArray:
         """Return the learning rate of each step, ``(steps,)``: positive, at most ``learning_rate``."""
@@ -126,10 +130,11 @@ def train(
             place.products(home, training.precision),
             nullcontext() if keeper is None else keeper.alone(),
         ):
-            optimiser = _Adam(module, training, len(sources) > 1, learning_rates)
+            optimiser = Adam(module, training, len(sources) > 1, learning_rates)
             progress = Progress(module, optimiser, Watch(module, len(sources), training.steps), generators)
             done = 0 if keeper is None else _resume(progress, keeper, sources, order, training)
-            _run(progress, _feed(sources, order, training, (done, home)), optimiser, training.steps, keeper)
+            body = _Body(module, optimiser, training.steps, generators)
+            _run(progress, _feed(sources, order, training, (done, home)), body, training.graphs, keeper)
             optimiser.release()
             return progress.watch.finish()
     finally:
@@ -146,22 +151,39 @@ def _resume(
     return progress.resume(keeper)
 
 
-def _run(
-    progress: Progress, feed: Iterator[tuple[int, Tensor]], optimiser: _Adam, steps: int, keeper: Keeper | None
-) -> None:
-    """Train on the numbered batches of ``feed``, and save where a ``keeper`` wants to, until no model is left."""
-    module, watch = progress.module, progress.watch
-    for index, x in feed:
-        if watch.all_diverged:
-            return
-        terms = module.losses(x, Step(index, steps, progress.generators))
+@final
+@dataclass(frozen=True, eq=False)
+class _Body:
+    """All that one step does on the device."""
+
+    module: SparseModule
+    optimiser: Adam
+    total: int
+    generators: tuple[torch.Generator, ...]
+
+    def __call__(self, index: int, x: Tensor) -> dict[str, Tensor]:
+        """Take step ``index`` on the batch ``x`` at the rate prepared; return the terms of the loss, and ``loss``."""
+        terms = self.module.losses(x, Step(index, self.total, self.generators))
         loss = reduce(torch.add, terms.values())
         (loss.sum() if loss.ndim else loss).backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
-            module.before_step()
-            optimiser.step(index)
-            module.after_step(optimiser)
-        checked = watch.look(index, terms, loss.detach())
+            self.module.before_step()
+            self.optimiser.step()
+            self.module.after_step(self.optimiser)
+        return {**{name: term.detach() for name, term in terms.items()}, "loss": loss.detach()}
+
+
+def _run(
+    progress: Progress, feed: Iterator[tuple[int, Tensor]], body: _Body, graphs: bool, keeper: Keeper | None
+) -> None:
+    """Train on the numbered batches of ``feed``, and save where a ``keeper`` wants to, until no model is left."""
+    module, watch, steps = progress.module, progress.watch, body.total
+    take = Replays(body, module.repeats) if graphs else body
+    for index, x in feed:
+        if watch.all_diverged:
+            return
+        body.optimiser.prepare(index)
+        checked = watch.look(index, take(index, x))
         if keeper is not None and checked and keeper.due(index + 1, last=watch.all_diverged or index + 1 == steps):
             progress.save(index + 1, keeper)
 
@@ -196,96 +218,3 @@ def _next(stream: Iterator[FloatArray], index: int) -> FloatArray:
     if batch is None:
         raise ValueError(f"the source ended after {index} batches; a Source yields batches for ever.")
     return batch
-
-
-class _Adam:
-    """Adam on all parameters as one flat vector: the same arithmetic as `torch.optim.Adam` in a few large operations.
-
-    Parameters and their gradients become views of the vector, which backward adds to in place.
-    """
-
-    def __init__(
-        self, module: SparseModule, training: Training, ensemble: bool, learning_rates: Sequence[float] | None = None
-    ) -> None:
-        self.parameters, self.ensemble = list(module.parameters()), ensemble
-        self.flat = torch.cat([p.detach().reshape(-1) for p in self.parameters])
-        self.gradient, self.mean, self.square = (torch.zeros_like(self.flat) for _ in range(3))
-        start = 0
-        for p in self.parameters:
-            end = start + p.numel()
-            p.data = self.flat[start:end].view(p.shape)
-            p.grad = self.gradient[start:end].view(p.shape)
-            p.sink = p.grad  # type: ignore[attr-defined]  # sparse layers add to it themselves, see `sparse`
-            start = end
-        self.beta1, self.beta2 = training.betas
-        powers = np.arange(1, training.steps + 1)
-        root = np.sqrt(1 - self.beta2**powers)
-        self.rates = (training.rates() * root / (1 - self.beta1**powers)).tolist()
-        self.eps = (training.eps * root).tolist()
-        self.clip, self.decay = training.grad_clip, training.weight_decay
-        self.slowness = self._slowness(learning_rates, training.learning_rate)
-        # On the device, so that a step waits for nothing of the host.
-        self.schedule = torch.tensor([self.rates, self.eps], dtype=self.flat.dtype).T.contiguous().to(self.flat.device)
-        factors = (1 - self.beta1, self.beta2, 1 - self.beta2)
-        self.factors = torch.tensor(factors, dtype=self.flat.dtype).to(self.flat.device)
-
-    def step(self, index: int) -> None:
-        """Move the weights by one Adam step on the gradient at hand, at the rate of step ``index``."""
-        if self.clip is not None:
-            self._clip(self.clip)
-        if self.decay:
-            self._shrink(index)
-        if place.on_host(self.flat):
-            self._step_in_one_pass(index)
-            return
-        state = (self.flat, self.gradient, self.mean, self.square)
-        place.operations(self.flat).adam_(state, self.slowness, self.schedule[index], self.factors)
-
-    def _step_in_one_pass(self, index: int) -> None:
-        vectors = [tensor.numpy() for tensor in (self.flat, self.gradient, self.mean, self.square)]
-        slowness = vectors[0][:0] if self.slowness is None else self.slowness.numpy()
-        factors = (self.rates[index], self.eps[index], 1 - self.beta1, self.beta2, 1 - self.beta2)
-        weights, gradient, mean, square = vectors
-        adam_(weights, gradient, mean, square, slowness, np.array(factors, weights.dtype))
-
-    def _slowness(self, learning_rates: Sequence[float] | None, common: float) -> Tensor | None:
-        """Return the common rate over that of its member for each weight; None where all rates are the common one."""
-        if learning_rates is None or all(rate == common for rate in learning_rates):
-            return None
-        ratio = torch.tensor([common / rate for rate in learning_rates], dtype=self.flat.dtype)
-        parts = [ratio.repeat_interleave(p.numel() // len(ratio)) for p in self.parameters]
-        return torch.cat(parts).to(self.flat.device)
-
-    def _shrink(self, index: int) -> None:
-        """Apply the decoupled weight decay of step ``index``."""
-        rate = self.rates[index] * (1 - self.beta1 ** (index + 1)) / (1 - self.beta2 ** (index + 1)) ** 0.5
-        if self.slowness is None:
-            self.flat.mul_(1 - rate * self.decay)
-        else:
-            self.flat.addcdiv_(self.flat, self.slowness, value=-rate * self.decay)
-
-    def forget(self, parameter: nn.Parameter, where: Tensor) -> None:
-        """Set both moments of ``parameter`` to zero where ``where``, broadcast to its shape, is true."""
-        start = 0
-        for p in self.parameters:
-            if p is parameter:
-                for moment in (self.mean, self.square):
-                    moment[start : start + p.numel()].view(p.shape).masked_fill_(where, 0.0)
-                return
-            start += p.numel()
-        raise ValueError("the optimiser knows no such parameter; pass a parameter of the module that it trains.")
-
-    def _clip(self, largest: float) -> None:
-        """Scale the gradient of each model down to norm ``largest``."""
-        gradients = [p.grad if self.ensemble else p.grad.unsqueeze(0) for p in self.parameters if p.grad is not None]
-        total = reduce(torch.add, (g.reshape(len(g), -1).square().sum(1) for g in gradients))
-        factor = (largest / total.sqrt()).clamp_max(1.0)
-        for g in gradients:
-            g.mul_(factor.reshape(-1, *(1,) * (g.ndim - 1)))
-
-    def release(self) -> None:
-        """Give each parameter memory of its own again."""
-        for p in self.parameters:
-            p.data = p.data.clone()
-            p.grad = None
-            del p.sink  # type: ignore[attr-defined]

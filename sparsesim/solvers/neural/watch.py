@@ -48,11 +48,11 @@ class Watch:
         """Whether no model is left to train."""
         return None not in self.diverged_at
 
-    def look(self, index: int, terms: dict[str, Tensor], loss: Tensor) -> bool:
-        """Take note of a step; return whether the models were checked at it."""
-        self.losses.append(loss)
+    def look(self, index: int, terms: dict[str, Tensor]) -> bool:
+        """Take note of a step by its terms, ``loss`` among them; return whether the models were checked at it."""
+        self.losses.append(terms["loss"])
         if index in self.recorded:
-            self.points.append((index, {**{name: term.detach() for name, term in terms.items()}, "loss": loss}))
+            self.points.append((index, terms))
         if len(self.losses) < CHECK_EVERY and index + 1 < self.steps:
             return False
         self._check(index + 1 - len(self.losses))

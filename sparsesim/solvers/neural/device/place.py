@@ -19,8 +19,8 @@ PRECISIONS = {"reference": "highest", "fast": "high"}  # in the words of torch
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
 
-def check(device: str, precision: str) -> None:
-    """Check the names of a device, which need not be here, and of a precision."""
+def check(device: str, precision: str = "reference", graphs: bool = False) -> None:
+    """Check the names of a device, which need not be here, and of a precision, and whether graphs may be asked for."""
     if not isinstance(device, str) or not _DEVICE.fullmatch(device):
         raise ValueError(f"device must be 'cpu', 'cuda' or a numbered one such as 'cuda:1'; got {device!r}.")
     if precision not in PRECISIONS:
@@ -30,6 +30,10 @@ def check(device: str, precision: str) -> None:
             f"precision={precision!r} speaks of products on a GPU, but device is 'cpu'. "
             "Leave precision='reference', or ask for device='cuda'."
         )
+    if not isinstance(graphs, bool):
+        raise TypeError(f"graphs must be True or False; got {graphs!r}.")
+    if graphs and device == "cpu":
+        raise ValueError("graphs=True records CUDA graphs, but device is 'cpu'. Ask for device='cuda', too.")
 
 
 def found(device: str) -> torch.device:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from paper_figures import plane as figure
+from paper_figures import plane_numbers as numbers
 from paper_figures.__main__ import TABLES
 from sparsesim.report.claims import Verdict
 from sparsesim.study import FitCell, Grouped, OracleCell, run
@@ -53,7 +54,7 @@ def invented(ica: float = 0.98, vae: float = 0.03, success: float | None = None,
         atoms = {"random": 0.0, "vae": vae, "online": 0.9, "topk": 0.7}.get(solver, 0.6)
         found = ica if solver == "ica" else atoms
         recovered = float("nan")
-        if solver in figure.KNOWN:
+        if solver in numbers.KNOWN:
             share = 1.0 if m == d else np.clip((d - BOUND(m, k, non_negative=True)[1]) + 0.6, 0, 1)
             recovered = float(share) if success is None else success
         corrected = atoms + 1e-4 * (seed - 2)
@@ -69,7 +70,7 @@ def verdicts(begins: str, **changes: float) -> list[Verdict]:
 
 def test_every_claim_follows_its_number():
     found = figure.claims(invented())
-    assert [one.verdict for one in found].count(Verdict.REPRODUCED) == len(found) == 11
+    assert [one.verdict for one in found].count(Verdict.REPRODUCED) == len(found) == 13
     assert verdicts("Below the finite", success=0.0) == [Verdict.FAILED]
     assert verdicts("Above it", success=1.0) == [Verdict.FAILED]
     assert verdicts("No learner", online=1.05) == [Verdict.FAILED]
@@ -82,14 +83,26 @@ def test_every_claim_follows_its_number():
 
 def test_the_better_penalty_stands_for_both():
     table = invented(relu_l1_1=0.5, relu_l1_3=0.9)
-    np.testing.assert_array_equal(figure.field(table, "relu_l1"), figure.field(table, "relu_l1_3"))
-    np.testing.assert_array_equal(figure.field(invented(), "relu_l1"), figure.field(invented(), "relu_l1_1"))
+    np.testing.assert_array_equal(numbers.field(table, "relu_l1"), numbers.field(table, "relu_l1_3"))
+    np.testing.assert_array_equal(numbers.field(invented(), "relu_l1"), numbers.field(invented(), "relu_l1_1"))
+
+
+def test_who_is_not_told_from_the_best_shares_its_points():
+    table = invented()
+    assert all(names == ["online"] for line in numbers.winners(table, numbers.LEARNED) for names in line)
+    even = invented(batch_topk=HEIGHT["topk"], mp=0.0)
+    names = numbers.winners(even, numbers.SAES)[0][0]  # at m = d both are equal but for nothing
+    assert set(names) == {"topk", "batch_topk"}
+    assert (
+        numbers.first(table, "mp", numbers.SAES).min() == 1.0 and numbers.first(even, "mp", numbers.SAES).max() == 0.0
+    )
+    assert verdicts("Of the autoencoders, the one", mp=0.1) == [Verdict.FAILED]
 
 
 def test_points_are_below_or_above_the_curve_but_near_it():
-    below, above = figure.inside_l1(invented())
+    below, above = numbers.inside_l1(invented())
     assert not (below & above).any() and below[:, 0].all()
-    (ratios, actives), d = figure.axes_of(invented()), figure.dimension(invented())
+    (ratios, actives), d = numbers.axes_of(invented()), numbers.dimension(invented())
     for column, ratio in enumerate(ratios[1:], start=1):
         limit = float(weak_threshold(1.0 / ratio, non_negative=True)) * d
         assert all(k < limit + 1.0 for k in np.array(actives)[below[:, column]])
@@ -115,8 +128,8 @@ def test_models_of_one_width_are_trained_together():
 
 def test_the_smoke_tier_runs_and_is_drawn(tmp_path):
     table = run(declared.study(Tier.SMOKE), tmp_path, engine="inline")
-    assert len(figure.claims(table)) == 11
-    assert len(figure.draw(table).axes) == 16  # and the scale
+    assert len(figure.claims(table)) == 13
+    assert len(figure.draw(table).axes) == 18  # fifteen panels, the scale and two maps
     assert {len(row) for row in figure.rows(table)} == {len(figure.HEADER)}
 
 

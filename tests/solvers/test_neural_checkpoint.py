@@ -89,10 +89,10 @@ def killed(monkeypatch, step: int, run) -> None:
     """Kill ``run`` in the middle of ``step``, after the weights were moved."""
     look = Watch.look
 
-    def dying(self, index, terms, loss):
+    def dying(self, index, terms):
         if index == step:
             raise KilledError
-        return look(self, index, terms, loss)
+        return look(self, index, terms)
 
     with monkeypatch.context() as patch:
         patch.setattr(Watch, "look", dying)

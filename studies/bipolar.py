@@ -98,7 +98,7 @@ class Size:
 
 
 SIZES = {
-    Tier.SMOKE: Size(2, 500, Training(steps=80, batch_size=64), 12, 2, (1.0, 2.0), (0.9,), (16, 10), 300),
+    Tier.SMOKE: Size(2, 500, Training(steps=80, batch_size=64), 12, 2, (1.0, 2.0), (0.9, 1.0), (16, 10), 300),
     Tier.LAPTOP: Size(
         5,
         20_000,

@@ -1,8 +1,9 @@
 """Features of either sign: what codes of one sign leave of them, by the number of latents.
 
 A feature is +1 with probability r q, -1 with r (1 - q), and else 0; m of them stand on orthonormal directions. Latents
-lie along features, each speaks on one side of zero, and a decoder bias is free: what an autoencoder can do that may let
-no more latents speak than features are active. A latent that speaks almost always could code a feature on its own.
+lie along features, each speaks on one side of zero, and a decoder bias is free. Latents of one sign that lie so are
+active for half of the signs: an autoencoder that lets as many latents speak as features are active has slots to spare,
+and by atoms between features may leave somewhat less; below 1 - width / m none can be (`hedging.narrow_bound`).
 
 References
 ----------

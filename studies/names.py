@@ -27,5 +27,6 @@ NAMES = (
     "moran",
     "absorption",
     "toy_model",
+    "bipolar",
     "bench_l0",
 )

@@ -18,9 +18,9 @@ QUESTION = "How many latents do features of either sign need, by codes of one si
 CAPTION = (
     "Orthonormal features of ±1, a few active in each sample; at most as many latents speak. Left: the variance that "
     "is left, along the width; lines are what latents along features leave, of either sign (solid, which no "
-    "autoencoder can be below) and of one (dashed). Middle: as many latents as features, along the probability of the positive "
-    "sign. Right: MCC and the share of the 2m signed directions that a latent serves, where there are as many latents "
-    "as features. Bars are 95% t-intervals over the seeds."
+    "autoencoder can be below) and of one (dashed). Middle: as many latents as features, along the probability of the "
+    "positive sign. Right: MCC and the share of the 2m signed directions that a latent serves, where there are as many "
+    "latents as features. Bars are 95% t-intervals over the seeds."
 )
 SOURCE, NESTED = "arXiv:2510.00404", "arXiv:2502.20578"
 SHOWN = {

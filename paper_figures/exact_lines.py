@@ -42,12 +42,16 @@ FRAMES = {
 }
 KURTOSES = ("#8c8c8c", "#0b5d8a", "#e69f00", "#d55e00")
 MARKERS = ("x", "o", "^", "D")
-BASIS, READ_N, READ_D, FEATURES = 8, 32, 16, 12  # of the committed tier, checked against it by a test
 
 
 def numbers(table: Table, column: str, **labels: str | float) -> list[float]:
     """Return the values of ``column`` among the rows with ``labels``, ascending."""
     return sorted(float(value) for value in table.where(**labels).levels(column))
+
+
+def count(table: Table, part: str) -> int:
+    """Return the number of atoms of a part, or its dimension."""
+    return int(table.where(part=part).column("size")[0])
 
 
 def draw(table: Table) -> Figure:
@@ -62,14 +66,14 @@ def draw(table: Table) -> Figure:
 
 
 def _local(axes: Axes, table: Table) -> None:
-    rates = numbers(table, "knob", part="local")
+    rates, n = numbers(table, "knob", part="local"), count(table, "local")
     fine = np.linspace(rates[0] * 0.9, rates[-1] * 1.03, 100)
-    limits = [equal_correlation_limit(BASIS, float(p)) for p in fine]
+    limits = [equal_correlation_limit(n, float(p)) for p in fine]
     axes.plot(fine, limits, color="#1d2430", lw=1.2, label="exact limit")
     for rate in rates:
         for share in numbers(table, "place", part="local", knob=rate):
             back = float(by_seed(table, "measured", part="local", knob=rate, place=share).mean())
-            mu = share * equal_correlation_limit(BASIS, rate)
+            mu = share * equal_correlation_limit(n, rate)
             colour = CEILING if share < 1 else "#d55e00"
             style = "full" if back == 1 else "none" if back == 0 else "bottom"
             axes.plot(rate, mu, "o" if share < 1 else "s", color=colour, ms=5, fillstyle=style, mew=0.9)
@@ -78,7 +82,7 @@ def _local(axes: Axes, table: Table) -> None:
     axes.set_ylim(0, 1)
     axes.set_xlabel("rate p of the codes")
     axes.set_ylabel("cosine of the atoms μ")
-    axes.set_title(f"local minima of l1, {BASIS} atoms")
+    axes.set_title(f"local minima of l1, {n} atoms")
     axes.legend(frameon=False)
 
 
@@ -90,15 +94,16 @@ def _marks(axes: Axes, x: list[float], values: list[Interval], look: Look) -> No
 
 
 def _read(axes: Axes, table: Table) -> None:
-    active = numbers(table, "knob", part="read")
+    active, n = numbers(table, "knob", part="read"), count(table, "read")
+    d = round(n * numbers(table, "place", part="read")[0])
     fine = np.arange(int(active[0]), int(active[-1]) + 1)
-    axes.plot(fine, [genie_floor(READ_N, READ_D, int(k)) for k in fine], color="#1d2430", lw=1.2, label="floor")
+    axes.plot(fine, [genie_floor(n, d, int(k)) for k in fine], color="#1d2430", lw=1.2, label="floor")
     for name, look in READ.items():
         _marks(axes, active, [interval(table, "measured", part="read", name=name, knob=k) for k in active], look)
     axes.set_xlabel("active features k")
     axes.set_ylabel("relative error of an active entry")
     axes.set_ylim(0, None)
-    axes.set_title(f"told what is active, m = {READ_N}, d = {READ_D}")
+    axes.set_title(f"told what is active, m = {n}, d = {d}")
     axes.legend(frameon=False)
 
 
@@ -142,8 +147,8 @@ def _worst(groups: list[np.ndarray]) -> Interval:
 
 
 def _off(table: Table, part: str, name: str, knob: float, place: float) -> np.ndarray:
-    row = {"part": part, "name": name, "knob": knob, "place": place}
-    return by_seed(table, "measured", **row) - by_seed(table, "expected", **row)
+    own = table.where(part=part, name=name, knob=knob, place=place)
+    return np.asarray(by_seed(own, "measured") - by_seed(own, "expected"))
 
 
 def claims(table: Table) -> list[Claim]:
@@ -184,7 +189,7 @@ def _of_minima(table: Table) -> list[Claim]:
 
 def _of_reading(table: Table) -> list[Claim]:
     active, d = numbers(table, "knob", part="read"), numbers(table, "place", part="read")[0]
-    n = READ_N
+    n = count(table, "read")
     best = [_off(table, "read", name, k, d) for name in ("random best", "tight best") for k in active]
     floors = {k: genie_floor(n, round(n * d), int(k)) for k in active}
     tight = [by_seed(table, "measured", part="read", name="tight best", knob=k) - floors[k] for k in active]

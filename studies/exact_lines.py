@@ -249,11 +249,16 @@ RATIO = 0.85  # of one feature's value to the next
 
 
 def study(tier: Tier) -> Study:
-    """Return the four parts at ``tier``; ``knob`` is rate, active entries, n/d or fourth moment, ``place`` the rest."""
+    """Return the four parts at ``tier``, each with its number of atoms or dimensions and two coordinates.
+
+    ``knob`` is the rate of codes, active entries, n/d or the fourth moment; ``place`` the share of the limit, d/n, d or
+    the index of a feature.
+    """
     size, cells = SIZES[tier], dict[Labels, Cell]()
 
-    def add(part: str, name: str, knob: float, place: float, seed: int, cell: Cell) -> None:
-        cells[labels(part=part, name=name, knob=float(knob), place=float(place), seed=seed)] = cell
+    def add(what: tuple[str, str, int], knob: float, place: float, seed: int, cell: Cell) -> None:
+        part, name, count = what
+        cells[labels(part=part, name=name, size=count, knob=float(knob), place=float(place), seed=seed)] = cell
 
     n, d, samples = size.read
     frames: dict[str, Geometry] = {"random": RandomSphere(), "tight": LowCoherence(order=2)}
@@ -261,18 +266,30 @@ def study(tier: Tier) -> Study:
     for seed in range(size.seeds):
         for rate in size.rates:
             for share in size.shares:
-                add("local", "descent", rate, share, seed, ReturnCell(size.basis[0], rate, share, size.basis[1], seed))
+                add(
+                    ("local", "descent", size.basis[0]),
+                    rate,
+                    share,
+                    seed,
+                    ReturnCell(size.basis[0], rate, share, size.basis[1], seed),
+                )
         for k in size.active:
             for frame, geometry in frames.items():
                 spec = FeatureSpec(d, ExactlyK(n, k), geometry, SignedGaussian())
                 for encoder in ("best", "tied", "inverse"):
-                    add("read", f"{frame} {encoder}", k, d / n, seed, ReadCell(spec, encoder, samples, seed))
+                    add(("read", f"{frame} {encoder}", n), k, d / n, seed, ReadCell(spec, encoder, samples, seed))
         for ratio in size.ratios:
             for kind in ("random", "optimised", "inverse", "programme"):
-                add("frame", kind, ratio, size.dim, seed, FrameCell(kind, round(ratio * size.dim), size.dim, seed))
+                add(
+                    ("frame", kind, size.dim),
+                    ratio,
+                    size.dim,
+                    seed,
+                    FrameCell(kind, round(ratio * size.dim), size.dim, seed),
+                )
         for fourth in size.fourths:
             for index in range(-1, features):
                 cell = CapacityCell(fourth, features, rank, RATIO, starts, seed, index)
-                add("capacity", "descent", fourth, index, seed, cell)
+                add(("capacity", "descent", features), fourth, index, seed, cell)
     question = "Do simulations lie on the lines that are known exactly?"
     return Study("exact_lines", question, cells, METRICS)

@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow lint figures speed clean
+.PHONY: demo test test-slow test-gpu lint figures speed clean
 
 demo: .venv/run.stamp
 	$(BIN)/python -m studies run bakeoff --tier smoke --store build/demo --tables build/demo
@@ -14,6 +14,13 @@ test: .venv/test.stamp
 
 test-slow: .venv/test.stamp
 	$(BIN)/python -m pytest -q -m slow
+
+# GPU_PYTHON=/path/to/python with a CUDA build of torch; the Triton kernels are also interpreted, and compiled, without a GPU.
+GPU_PYTHON ?= $(BIN)/python
+test-gpu: .venv/gpu.stamp
+	TRITON_INTERPRET=1 $(BIN)/python -m pytest -q tests/solvers/test_neural_device.py
+	$(BIN)/python -m pytest -q tests/solvers/test_neural_device.py -k compiles
+	$(GPU_PYTHON) -m pytest -q -rs -m gpu tests/solvers/test_gpu.py
 
 lint: .venv/lint.stamp
 	$(BIN)/ruff format --check .
@@ -28,6 +35,7 @@ figures: .venv/run.stamp
 speed: .venv/run.stamp
 	$(BIN)/python -m studies.speed.generation $(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON))
 	$(BIN)/python -m studies.speed.training $(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON))
+	$(BIN)/python -m studies.speed.scale $(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON))
 	$(BIN)/python -m studies.speed.coding $(if $(CODING_PEER_PYTHON),--peer-python $(CODING_PEER_PYTHON))
 
 .venv/pyvenv.cfg:
@@ -39,6 +47,10 @@ speed: .venv/run.stamp
 
 .venv/test.stamp: .venv/run.stamp
 	$(INSTALL) -e '.[sklearn,test]'
+	touch $@
+
+.venv/gpu.stamp: .venv/test.stamp
+	$(INSTALL) -e '.[sklearn,test,gpu]'
 	touch $@
 
 .venv/lint.stamp: .venv/test.stamp

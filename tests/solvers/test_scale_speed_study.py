@@ -1,0 +1,143 @@
+"""The measurement at scale times what it says it times, and its sentences are computed from the table."""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+import pytest
+
+import sparsesim.generators as generators
+from sparsesim._source import Rows
+from sparsesim.solvers.neural.topk import TopK
+from sparsesim.solvers.neural.train import Training
+from sparsesim.study.table import Table
+from studies.speed import scale
+from studies.speed.scale_goals import COLUMNS, NO_GPU, away, over, row, sentences
+from studies.speed.sliced import EnoughError, Sliced, rates, timed
+from studies.speed.timing import Median
+
+
+class Clock:
+    """Stands still unless told to go on."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+def test_a_slice_is_the_time_of_its_steps_and_batches_and_of_nothing_else(monkeypatch):
+    clock, pauses = Clock(), []
+    monkeypatch.setattr("studies.speed.sliced.time", clock)
+
+    class Drawn:
+        dim = 3
+
+        def batches(self, size, rng):
+            while True:
+                clock.now += 2.0
+                yield np.zeros((size, 3))
+
+    def pause() -> None:
+        pauses.append(clock.now)
+        clock.now += 1000.0
+
+    source = Sliced(Drawn(), steps=5, slices=3, between=pause)
+    seen = 0
+    with pytest.raises(EnoughError):
+        for _ in source.batches(10, np.random.default_rng(0)):
+            clock.now += 1.0 if seen else 50.0  # the first step compiles
+            seen += 1
+
+    assert seen == 20 and len(pauses) == 3 and source.first == 52.0
+    assert source.seconds == [15.0] * 3 and source.drawing == [10.0] * 3  # the first slice is left out
+    sample, share = rates(source, batch=10)
+    np.testing.assert_allclose(sample, 0.3)  # 3 seconds a step of 10 samples
+    np.testing.assert_allclose(share, 2 / 3)
+
+
+def test_a_training_that_is_too_short_for_its_slices_is_refused():
+    source = Sliced(Rows(np.random.default_rng(0).standard_normal((50, 3))), 10, 5, lambda: None)
+    with pytest.raises(ValueError, match="before 5 slices of 10 steps"):
+        timed(TopK(4, 1, training=Training(steps=40, batch_size=8)), source, np.random.default_rng(1), None)
+
+
+def small_world():
+    law = generators.Bernoulli(generators.EqualRates(20, 0.1))
+    spec = generators.FeatureSpec(8, law, generators.RandomSphere(), generators.HalfNormal(), bias=0.5)
+    return spec.build(np.random.default_rng(0))
+
+
+def test_training_and_evaluation_of_a_small_world_fill_the_table(monkeypatch, tmp_path):
+    monkeypatch.setattr(scale, "WHOLE", 64 * 400)
+    options = argparse.Namespace(width=12, k=2, batch=64, slices=2, steps=60, samples=500, evaluations=2)
+    world = small_world()
+    rows = scale.trained("batch_topk", world, options, None)
+    fitted = TopK(12, 2, training=Training(steps=60, batch_size=64)).fit_stream(
+        world.source(), rng=np.random.default_rng(1)
+    )
+    rows += scale.evaluated(world, fitted, options, None) + away()
+    table = Table.of_rows(COLUMNS, (each.values() for each in rows))
+    table.write(tmp_path / "scale.csv")
+    assert sentences(Table.read(tmp_path / "scale.csv")) == sentences(table)
+    found = {each["quantity"]: each for each in table.rows()}
+    speed, projected = found["training and generation"], found["25,600 samples, projected"]
+    assert 0 < speed["value"] < 1e9 and projected["value"] == pytest.approx(25_600 / 3600 / speed["value"], rel=0.5)
+    assert 0 < found["generation in a step"]["value"] < 1
+    assert found["size of a checkpoint"]["value"] > 12 * 8 * 4 * 4 / 1e6  # two tables, and two moments of each
+    assert {"G3", "G5", "G11", "G13", "G14", "scale"} <= {each["goal"] for each in table.rows()}
+    assert -1 < found["explained_variance of that fit"]["value"] < 1 and 0 < found["mcc of that fit"]["value"] < 1
+
+
+def test_a_race_is_judged_slice_by_slice():
+    theirs = [{"seconds": 6e-3, "drawing": 4e-3}] * 6
+    rows = scale._raced("topk", np.full(6, 1e-3), np.full(6, 0.1), theirs)
+    found = {each["quantity"]: each for each in rows}
+    assert found["training and generation over sae-lens"]["value"] == pytest.approx(6.0)
+    assert found["generation over sae-lens"]["value"] == pytest.approx(40.0)  # 4 ms over 0.1 ms
+    assert found["training alone over sae-lens"]["value"] == pytest.approx(2 / 0.9)
+    assert found["sae-lens: 200,000,000 samples, projected"]["value"] == pytest.approx(2e8 * 6e-3 / 3600)
+    first = sentences(Table.of_rows(COLUMNS, (each.values() for each in rows)))[2]
+    assert first == "holds: G3: topk: training and generation over sae-lens: 6 times (at least 5)"
+
+
+@pytest.mark.parametrize(
+    ("found", "limits", "word"),
+    [
+        (Median(6.0, 5.1, 7.0), {"least": 5.0}, "holds"),
+        (Median(6.0, 4.9, 7.0), {"least": 5.0}, "DOES NOT HOLD"),
+        (Median(6.0, np.nan, np.nan), {"least": 5.0}, "DOES NOT HOLD"),  # too few slices prove nothing
+        (Median(0.08, 0.07, 0.09), {"most": 0.1}, "holds"),
+        (Median(0.08, 0.07, 0.11), {"most": 0.1}, "DOES NOT HOLD"),
+        (3.0, {"most": 5.0}, "holds"),
+        (3.0, {}, "measured"),
+    ],
+)
+def test_a_goal_is_judged_by_the_end_of_the_interval_that_speaks_against_it(found, limits, word):
+    each = row("G0", "something", "topk", found, "s", **limits)
+    (line,) = sentences(Table.of_rows(COLUMNS, [each.values()]))
+    assert line.startswith(f"{word}: G0: topk: something: ")
+
+
+def test_what_needs_a_gpu_is_said_not_to_be_measured():
+    lines = sentences(Table.of_rows(COLUMNS, (each.values() for each in away())))
+    assert all(line.startswith("not measured (needs a GPU): G") for line in lines)
+    assert {each["goal"] for each in away()} == {f"G{n}" for n in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14)}
+    assert all(each["measured"] == NO_GPU and np.isnan(each["value"]) for each in away())
+
+
+def test_ratios_are_of_what_was_measured_in_turn():
+    assert over([2.0, 8.0, 30.0], [1.0, 2.0, 10.0]).value == 3.0
+
+
+def test_batches_that_come_several_at_a_time_cannot_be_timed_one_by_one(capsys):
+    for arguments, said in (
+        (["--world", "1k", "--batch", "1024"], "--batch must be above 4096"),
+        (["--steps", "40"], "--steps must be at least 50"),
+        (["--peer-python", "/no/such/python"], "there is no file"),
+    ):
+        with pytest.raises(SystemExit):
+            scale.parsed(arguments)
+        assert said in capsys.readouterr().err

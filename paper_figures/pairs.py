@@ -14,6 +14,8 @@ SPELT = {
     "abs_topk": "AbsTopK",
     "adaptive_k": "AdaptiveK",
     "archetypal": "Archetypal",
+    "aux_k": "AuxK",
+    "batch_topk": "BatchTopK",
     "bagging": "Bagging",
     "boosting": "Boosting",
     "end_to_end": "End-to-end",

@@ -29,6 +29,7 @@ from sparsesim.solvers.neural.topk import TopK
 from sparsesim.solvers.neural.train import Training
 from sparsesim.solvers.neural.variational_topk import VariationalTopK
 from studies.duels.base import Duel
+from studies.duels.relu_family import FAST, SUPERPOSED, uneven
 
 TRAINING = Training(steps=2_000)
 STRENGTH = Uniform(0.5, 1.5)
@@ -60,6 +61,14 @@ def _of_samples() -> dict[str, Duel]:
     """Return the duels of variants that keep the largest latents of each sample."""
     topk = TopK(40, 3, training=TRAINING)
     return {
+        "aux_k": Duel(
+            SUPERPOSED,
+            TopK(100, 3, training=FAST),
+            TopK(100, 3, aux=0.0, training=FAST),
+            "dead_fraction",
+            False,
+            "Letting dead latents predict the residual keeps latents alive (2406.04093).",
+        ),
         "multi_topk": Duel(
             FLAT,
             MultiTopK(40, 3, training=TRAINING),
@@ -152,6 +161,14 @@ def _of_batches() -> dict[str, Duel]:
     nested = "Latents that must reconstruct by prefixes absorb their parents less (2503.17547)."
     matched = "Allocating the budget freely reconstructs better at equal sparsity (2411.02124)."
     return {
+        "batch_topk": Duel(
+            uneven(),
+            BatchTopK(64, 4, training=TRAINING),
+            TopK(64, 4, training=TRAINING),
+            "fvu",
+            False,
+            "Sharing latents out over a batch reconstructs better than the same number for each sample (2412.06410).",
+        ),
         "matryoshka": Duel(
             TREE,
             Matryoshka(20, 1, prefixes=(4, 8, 12, 16, 20), training=TRAINING),

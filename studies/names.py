@@ -28,5 +28,6 @@ NAMES = (
     "absorption",
     "toy_model",
     "bipolar",
+    "kron",
     "bench_l0",
 )

@@ -76,13 +76,18 @@ class PlainAutoencoder(nn.Module):
             gradient -= (gradient * self.decoder).sum(-1, keepdim=True) * self.decoder
 
 
+def step(model: PlainAutoencoder, optimiser: torch.optim.Optimizer, x: Tensor) -> None:
+    """Train ``model`` for one step on ``x (B, d)``."""
+    optimiser.zero_grad()
+    model.loss(x).backward()  # type: ignore[no-untyped-call]
+    model.project()
+    optimiser.step()
+    with torch.no_grad():
+        model.decoder.div_(model.decoder.norm(dim=1, keepdim=True))
+
+
 def steps(model: PlainAutoencoder, batches: list[Tensor], count: int) -> None:
     """Train ``model`` for ``count`` steps on ``batches`` in turn."""
     optimiser = torch.optim.Adam(model.parameters(), lr=3e-4, fused=True)
     for index in range(count):
-        optimiser.zero_grad()
-        model.loss(batches[index % len(batches)]).backward()  # type: ignore[no-untyped-call]
-        model.project()
-        optimiser.step()
-        with torch.no_grad():
-            model.decoder /= model.decoder.norm(dim=1, keepdim=True)
+        step(model, optimiser, batches[index % len(batches)])

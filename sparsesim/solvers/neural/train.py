@@ -133,7 +133,7 @@ def train(
             optimiser = Adam(module, training, len(sources) > 1, learning_rates)
             progress = Progress(module, optimiser, Watch(module, len(sources), training.steps), generators)
             done = 0 if keeper is None else _resume(progress, keeper, sources, order, training)
-            body = _Body(module, optimiser, training.steps, generators)
+            body = Body(module, optimiser, training.steps, generators)
             _run(progress, _feed(sources, order, training, (done, home)), body, training.graphs, keeper)
             optimiser.release()
             return progress.watch.finish()
@@ -153,7 +153,7 @@ def _resume(
 
 @final
 @dataclass(frozen=True, eq=False)
-class _Body:
+class Body:
     """All that one step does on the device."""
 
     module: SparseModule
@@ -174,7 +174,7 @@ class _Body:
 
 
 def _run(
-    progress: Progress, feed: Iterator[tuple[int, Tensor]], body: _Body, graphs: bool, keeper: Keeper | None
+    progress: Progress, feed: Iterator[tuple[int, Tensor]], body: Body, graphs: bool, keeper: Keeper | None
 ) -> None:
     """Train on the numbered batches of ``feed``, and save where a ``keeper`` wants to, until no model is left."""
     module, watch, steps = progress.module, progress.watch, body.total

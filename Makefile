@@ -37,6 +37,7 @@ speed: .venv/run.stamp
 	$(BIN)/python -m studies.speed.training $(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON))
 	$(BIN)/python -m studies.speed.scale $(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON))
 	$(BIN)/python -m studies.speed.coding $(if $(CODING_PEER_PYTHON),--peer-python $(CODING_PEER_PYTHON))
+	$(BIN)/python -m studies.speed.gpu
 
 .venv/pyvenv.cfg:
 	$(PYTHON) -m venv .venv

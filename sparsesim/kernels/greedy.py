@@ -13,11 +13,14 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from sparsesim.kernels.compiled import borrowing, larger
+
+BLOCK = 32  # scores whose maximum is looked at first
 DEPENDENT = 1e-10  # squared distance of a unit atom from the span of the others below which it counts as dependent
 SLOPE = 1e-13  # slopes of non-negative least squares below this fraction of ||x|| count as zero
 
 
-@njit(cache=True, fastmath={"contract"})
+@borrowing("contract")
 def subtract_(out: Any, weights: Any, rows: Any, places: Any, count: int) -> None:
     """Subtract ``weights[t] * rows[places[t]]`` for t < ``count``, four rows a pass."""
     quads = count - count % 4
@@ -50,24 +53,42 @@ def correlations_(x: Any, alpha: Any, dictionary: Any, chosen: Any, solution: An
     subtract_(out, -residual, atoms_t, np.arange(len(x)), len(x))
 
 
+@borrowing()
+def _peak(score: Any, low: int, high: int, non_negative: bool) -> float:
+    """Return the largest score (magnitude) of the atoms from ``low`` up to ``high``, at least zero."""
+    top = 0.0
+    for atom in range(low, high):
+        top = larger(top, score[atom] if non_negative else abs(score[atom]))
+    return top
+
+
 @njit(cache=True)
 def top_(score: Any, k: int, floor: float, non_negative: bool, out: Any) -> int:
-    """Write, ascending, the ``k`` atoms of largest score above ``floor``; return how many. The lowest index wins."""
-    size, ranks = 0, np.empty(max(k, 1))
-    for atom in range(len(score)):
-        value = score[atom] if non_negative else abs(score[atom])
-        if value > floor and (size < k or (k > 0 and value > ranks[size - 1])):
-            place = min(size, k - 1)
-            while place > 0 and ranks[place - 1] < value:
-                ranks[place], out[place] = ranks[place - 1], out[place - 1]
-                place -= 1
-            ranks[place], out[place] = value, atom
-            size = min(size + 1, k)
+    """Write, ascending, the ``k`` atoms of largest score above ``floor``; return how many. The lowest index wins.
+
+    A block of atoms without one that would be taken costs a maximum, which is vectorised.
+    """
+    size, ranks, bar = 0, np.empty(max(k, 1)), floor
+    for low in range(0, len(score) if k > 0 else 0, BLOCK):
+        high = min(low + BLOCK, len(score))
+        if not _peak(score, low, high, non_negative) > bar:
+            continue
+        for atom in range(low, high):
+            value = score[atom] if non_negative else abs(score[atom])
+            if value > bar:
+                place = min(size, k - 1)
+                while place > 0 and ranks[place - 1] < value:
+                    ranks[place], out[place] = ranks[place - 1], out[place - 1]
+                    place -= 1
+                ranks[place], out[place] = value, atom
+                size = min(size + 1, k)
+                if size == k:
+                    bar = ranks[k - 1]
     out[:size].sort()
     return size
 
 
-@njit(cache=True, fastmath={"contract", "reassoc"})
+@borrowing("contract", "reassoc")
 def _dot(a: Any, b: Any, size: int) -> float:
     total = 0.0
     for t in range(size):
@@ -75,7 +96,7 @@ def _dot(a: Any, b: Any, size: int) -> float:
     return total
 
 
-@njit(cache=True)
+@borrowing()
 def solve_(g: Any, b: Any, size: int, factor: Any, out: Any) -> None:
     """Write the solution of g out = b by Cholesky; an entry that depends on those before it becomes zero."""
     for i in range(size):
@@ -85,8 +106,8 @@ def solve_(g: Any, b: Any, size: int, factor: Any, out: Any) -> None:
             row[j] = (g[i, j] - _dot(row, other, j)) / other[j] if other[j] > 0 else 0.0
         diagonal = g[i, i] - _dot(row, row, i)
         row[i] = math.sqrt(diagonal) if diagonal > DEPENDENT else 0.0
-        if row[i] == 0:
-            row[:i] = 0
+        for j in range(i if row[i] == 0 else 0):
+            row[j] = 0.0
         out[i] = (b[i] - _dot(row, out, i)) / row[i] if row[i] > 0 else 0.0
     for i in range(size - 1, -1, -1):
         row = factor[i]
@@ -95,7 +116,7 @@ def solve_(g: Any, b: Any, size: int, factor: Any, out: Any) -> None:
             out[t] -= row[t] * out[i]
 
 
-@njit(cache=True)
+@borrowing()
 def _enter_(g: Any, b: Any, entering: int, held: Any, count: int, spare: Any) -> bool:
     """Let an atom join the ``count`` in use: a column of R and a number of R^-T b; return False where it depends."""
     order, factor, image = held
@@ -117,7 +138,7 @@ def _enter_(g: Any, b: Any, entering: int, held: Any, count: int, spare: Any) ->
     return True
 
 
-@njit(cache=True)
+@borrowing()
 def _leave_(held: Any, count: int, place: int) -> int:
     """Take the atom at ``place`` out of those in use; rotations keep R triangular. Returns how many are left."""
     order, factor, image = held
@@ -138,7 +159,7 @@ def _leave_(held: Any, count: int, place: int) -> int:
     return count - 1
 
 
-@njit(cache=True)
+@borrowing()
 def _descend_(held: Any, count: int, trial: Any, solution: Any) -> int:
     """Go to least squares on the atoms in use, those that reach zero leaving on the way; return how many stay.
 
@@ -166,7 +187,7 @@ def _descend_(held: Any, count: int, trial: Any, solution: Any) -> int:
                 count = _leave_(held, count, t)
 
 
-@njit(cache=True)
+@borrowing()
 def resume_(g: Any, b: Any, size: int, held: Any, work: Any, solution: Any) -> int:
     """Take the positive of ``solution`` into use and go to least squares on them; return how many are in use."""
     count, trial = 0, work[1]
@@ -178,7 +199,7 @@ def resume_(g: Any, b: Any, size: int, held: Any, work: Any, solution: Any) -> i
     return _descend_(held, count, trial, solution)
 
 
-@njit(cache=True)
+@borrowing()
 def least_squares_(g: Any, b: Any, size: int, count: int, floor: float, held: Any, work: Any, solution: Any) -> int:
     """Minimise c'gc/2 - b'c over c >= 0 (Lawson and Hanson) to slopes of at most ``floor``; return how many are in use.
 
@@ -188,9 +209,11 @@ def least_squares_(g: Any, b: Any, size: int, count: int, floor: float, held: An
     """
     slope, trial, barred = work
     order = held[0]
-    barred[:size] = False
+    for i in range(size):
+        barred[i] = False
     for _ in range(3 * size + 3):  # each pass lowers the objective; the bound only guards against rounding
-        slope[:size] = b[:size]
+        for i in range(size):
+            slope[i] = b[i]
         for t in range(count):
             trial[t] = solution[order[t]]
         subtract_(slope[:size], trial, g, order, count)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 from scipy.optimize import nnls
 from slow_encoders import unit
 from slow_greedy import error, exchange
@@ -21,10 +22,15 @@ def room(size):
     return held, (np.empty(size), np.empty(size), np.empty(size, np.bool_))
 
 
+@njit
+def resumed(g, b, held, work, solution):
+    count = resume_(g, b, len(b), held, work, solution)
+    return least_squares_(g, b, len(b), count, 1e-13, held, work, solution)
+
+
 def solved(atoms, x, start):
     g, b, solution, (held, work) = atoms @ atoms.T, atoms @ x, start.copy(), room(len(atoms))
-    count = resume_(g, b, len(b), held, work, solution)
-    count = least_squares_(g, b, len(b), count, 1e-13, held, work, solution)
+    count = resumed(g, b, held, work, solution)
     return solution, held[0][:count], held[1][:count, :count]
 
 

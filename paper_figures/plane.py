@@ -77,7 +77,7 @@ def _panel(axes: Axes, table: Table, solver: str) -> ScalarMappable:
         if found.min() < 0.5 < found.max():
             axes.contour(x, y, found, [0.5], colors="white", linewidths=1.3)
     value = mean_interval(overall(table, solver))
-    axes.set_title(f"{NAMES[solver]}\n{value.mean:.2f} ± {value.half_width:.2f}", fontsize=7.5)
+    axes.set_title(f"{NAMES[solver]}\n{value.mean:.3f} ± {value.half_width:.3f}", fontsize=7.5)
     axes.set_xlim(_edges(x)[0], _edges(x)[-1])
     axes.set_ylim(_edges(y)[0], _edges(y)[-1])
     axes.set_xticks(x, [f"{one:g}" for one in ratios], fontsize=6.5)

@@ -11,7 +11,7 @@ from paper_figures.palette import CEILING, FLOOR, LOOKS, Look
 from paper_figures.seeds import by_seed, interval
 from sparsesim.report.claims import Above, Below, Claim, Near
 from sparsesim.study.interval import Interval, mean_interval, paired_interval
-from sparsesim.study.table import Table
+from sparsesim.study.table import Table, Value
 from theory.isometry import norm_deviation
 
 TITLE = "Approximate feature activation: is the number of active latents in the norm of a sample?"
@@ -212,7 +212,8 @@ def _against_topk(table: Table) -> list[Claim]:
         k = actives(table, "varied", world)[0]
 
         def pair(metric: str, world: str = world, k: int = k) -> Interval:
-            return paired_interval(*(_own(table, metric, "varied", world, k, name) for name in ("top_afa", "topk")))
+            first, second = (_own(table, metric, "varied", world, k, name) for name in ("top_afa", "topk"))
+            return paired_interval(first, second)
 
         for metric, name, bound in (("support_f1", "support F1", Above(0.0)), ("fvu", "FVU", Below(0.0))):
             found.append(
@@ -252,7 +253,7 @@ def rows(table: Table) -> list[tuple[str, ...]]:
     keys = sorted({(str(r["part"]), str(r["world"]), str(r["solver"]), round(float(r["k"]))) for r in table.rows()})
     found: list[tuple[str, ...]] = []
     for part, world, solver, k in keys:
-        own = {"part": part, "world": world, "solver": solver, "k": k}
+        own: dict[str, Value] = {"part": part, "world": world, "solver": solver, "k": k}
         value = {name: interval(table, name, **own) for name in ("norm_rms", "norm_largest", "l0", "support_f1", "fvu")}
         shown = {name: f"{one.mean:z.3f} ± {one.half_width:.3f}" for name, one in value.items()}
         norm = ("–", "–")

@@ -54,7 +54,7 @@ def _rv(table: Table, solver: str) -> np.ndarray:
 
 
 def _excess(table: Table, solver: str) -> np.ndarray:
-    return _own(table, "mcc", solver) - _own(table, "mcc_chance", solver)
+    return np.asarray(_own(table, "mcc", solver) - _own(table, "mcc_chance", solver))
 
 
 def _bar(axes: Axes, place: float, value: Interval, look: Look, filled: bool = True) -> None:

@@ -151,7 +151,7 @@ class KronCell:
         """Return the evaluation against the features of the toy model."""
         truth, _, batch = worlds(self.size)[self.seed]
         if self.solver is not None:
-            return Evaluation(truth, fits(self.size, self.solver)[self.seed], batch)
+            return Evaluation(truth, fits(self.size, self.solver)[self.seed], batch)  # type: ignore[arg-type]
         norms = np.linalg.norm(truth.atoms, axis=1, keepdims=True)
         unit = np.where(norms > 0, truth.atoms / np.where(norms > 0, norms, 1.0), 0.0)
         encoder = OrthogonalMatchingPursuit(K)

@@ -68,7 +68,8 @@ class Ring:
     def centres(self) -> FloatArray:
         """Return the centres ``(6, 2)``."""
         angles = np.arange(6) * math.pi / 3.0
-        return np.where(np.arange(6) % 2, 0.5, 1.5)[:, None] * np.column_stack([np.cos(angles), np.sin(angles)])
+        radii = np.where(np.arange(6) % 2, 0.5, 1.5)
+        return np.column_stack([radii * np.cos(angles), radii * np.sin(angles)])
 
     def draw(self, n: int, rng: Rng) -> Clusters:
         """Return ``n`` samples of equally likely clusters."""
@@ -135,7 +136,7 @@ class ClusterCell:
 
     def evaluate(self) -> Coded:
         """Return the codes of held-out samples."""
-        fitted = _fits(self.law, self.solver, self.seeds, self.n_train)[self.seed]
+        fitted = _fits(self.law, self.solver, self.seeds, self.n_train)[self.seed]  # type: ignore[arg-type]
         held_out = self.law.draw(self.n_test, stream(self.seed, Role.TEST))
         found = fitted.encode(held_out.x)
         return Coded(fitted, held_out, found, fitted.decode(found))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from paper_figures import gba
 from paper_figures.__main__ import TABLES
 from sparsesim._identity import Role, stream
+from sparsesim.generators.magnitude import Constant, HalfNormal
 from sparsesim.report.claims import Verdict
+from sparsesim.study import FitCell, Grouped
 from sparsesim.study.table import Table
 from studies import gba as declared
 from studies.tiers import Tier
@@ -107,6 +110,22 @@ def test_the_smoke_tier_runs_and_is_drawn():
     table = Table.of_rows(list(COLUMNS), rows)
     assert len(gba.claims(table)) > 8 and len(gba.draw(table).axes) == 3
     assert ((table.column("frr_80") >= table.column("frr_90")) & (table.column("frr_90") >= 0.0)).all()
+
+
+@pytest.mark.slow
+def test_targets_below_the_window_find_fewer_features_where_these_have_one_size():
+    """The diagnosis of a claim: with half-normal sizes the lower end of the window is not seen, with one size it is."""
+    found = {}
+    for size in (Constant(1.0), HalfNormal(1.0)):
+        world = replace(declared.uniform(64, 32), magnitude=size)
+        frequency = 3 / 64
+        group = tuple(
+            FitCell(world, 0, 500, declared.adapted(128, 1, target, target, 1_500), 20_000)
+            for target in (frequency / 8, frequency)
+        )
+        found[size] = [declared.frr_90(one) for one in Grouped(group, 0).together()[0]]
+    assert found[Constant(1.0)][0] < found[Constant(1.0)][1] - 0.3
+    assert found[HalfNormal(1.0)][0] > found[HalfNormal(1.0)][1] - 0.05
 
 
 @pytest.mark.skipif(not (TABLES / "gba.csv").is_file(), reason="the laptop table is not made yet")

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 
-def write_whole(path: str | os.PathLike[str], content: str | bytes) -> Path:
-    """Write ``content`` to ``path`` in one atomic step, text as UTF-8, line ends kept, and return the path."""
+def write_whole(path: str | os.PathLike[str], content: str | bytes | Callable[[BinaryIO], None]) -> Path:
+    """Write ``content`` to ``path`` in one atomic step, text as UTF-8, line ends kept, and return the path.
+
+    What is too large to be held twice is a function that writes it to a file.
+    """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
         with open(draft, "wb") as file:
-            # Half a character (file names in messages have some) is no reason to lose the page that quotes it.
-            file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
+            if callable(content):
+                content(file)
+            else:
+                # Half a character (file names in messages have some) is no reason to lose the page that quotes it.
+                file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, target)

@@ -85,7 +85,7 @@ def test_training_and_evaluation_of_a_small_world_fill_the_table(monkeypatch, tm
     found = {each["quantity"]: each for each in table.rows()}
     speed, projected = found["training and generation"], found["25,600 samples, projected"]
     assert 0 < speed["value"] < 1e9 and projected["value"] == pytest.approx(25_600 / 3600 / speed["value"], rel=0.5)
-    assert 0 < found["generation in a step"]["value"] < 1
+    assert 0 < found["generation in a step of one model"]["value"] < 1
     assert found["size of a checkpoint"]["value"] > 12 * 8 * 4 * 4 / 1e6  # two tables, and two moments of each
     assert {"G3", "G5", "G11", "G13", "G14", "scale"} <= {each["goal"] for each in table.rows()}
     assert -1 < found["explained_variance of that fit"]["value"] < 1 and 0 < found["mcc of that fit"]["value"] < 1

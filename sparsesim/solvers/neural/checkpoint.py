@@ -6,7 +6,6 @@ Nothing of the data is saved: a source is a function of its generator, and goes 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import zipfile
@@ -117,9 +116,8 @@ class Keeper:
         """Save the state after ``step`` steps."""
         known = {"format": FORMAT, "identity": self.identity, "step": step, **facts}
         text = np.frombuffer(json.dumps(known).encode(), np.uint8)
-        content = io.BytesIO()
-        np.savez(content, allow_pickle=False, **{_FACTS: text}, **{f"arrays/{k}": v for k, v in arrays.items()})
-        write_whole(self.folder / STATE, content.getvalue())
+        named = {_FACTS: text, **{f"arrays/{name}": array for name, array in arrays.items()}}
+        write_whole(self.folder / STATE, lambda file: np.savez(file, allow_pickle=False, **named))
         self.last = step
 
     def load(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]] | None:

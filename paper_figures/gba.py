@@ -29,7 +29,7 @@ CAPTION = (
 SOURCE = "arXiv:2506.14002"
 ACTIVE = 3
 SHADES = {16: "#7fb3d5", 32: "#0b5d8a", 64: "#1d2430"}  # of dimensions
-COUNTS = {16: Look("n = 16", "#e69f00", "o"), 64: Look("n = 64", "#0b5d8a", "s"), 256: Look("n = 256", "#7b4fa0", "D")}
+COUNTS = {16: Look("n = 16", "#e69f00", "o"), 64: Look("n = 64", "#0b5d8a", "s"), 144: Look("n = 144", "#7b4fa0", "D")}
 ROWS = {
     "topk_1": Look("TopK, k", LOOKS["topk"].colour, "^"),
     "topk_1.5": Look("TopK, 1.5 k", LOOKS["topk"].colour, "^"),

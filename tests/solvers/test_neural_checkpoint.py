@@ -21,7 +21,7 @@ from sparsesim.solvers.base import Status
 from sparsesim.solvers.neural.ard import ARDVAE
 from sparsesim.solvers.neural.batch_topk import BatchTopK
 from sparsesim.solvers.neural.checkpoint import LOCK, STATE, Checkpoint, Keeper
-from sparsesim.solvers.neural.ensemble import Leftover
+from sparsesim.solvers.neural.ensemble import Bagging, Boosting, Leftover
 from sparsesim.solvers.neural.feature_choice import FeatureChoice
 from sparsesim.solvers.neural.group_bias import GroupBias
 from sparsesim.solvers.neural.ivae import IdentifiableVAE
@@ -156,9 +156,19 @@ def test_side_information_is_seen_beside_the_same_samples_again(monkeypatch, tmp
     whole = solver.fit_stream(source, rng=rng(2)).with_side(np.zeros((300, 1)))
 
     def fit(checkpoint):
-        return [solver.fit_stream(source, rng=rng(2), checkpoint=checkpoint).with_side(np.zeros((300, 1)))]
+        found = solver.fit_with_side(source.x, source.side, rng=rng(2), checkpoint=checkpoint)
+        return [found.with_side(np.zeros((300, 1)))]
 
     survives(monkeypatch, fit, [whole], tmp_path, kills=(73,))
+
+
+@pytest.mark.parametrize("kind", [Bagging, Boosting])
+def test_several_autoencoders_as_one_go_on_where_they_were(kind, monkeypatch, tmp_path):
+    solver = kind(TopK(6, 2, training=TRAINING), 2)
+    whole = solver.fit(samples(), rng=rng(4))
+    checkpoint = Checkpoint(tmp_path, every=1)
+    killed(monkeypatch, 73, lambda: solver.fit(samples(), rng=rng(4), checkpoint=checkpoint))
+    assert_same_bits(solver.fit(samples(), rng=rng(4), checkpoint=checkpoint), whole)
 
 
 @pytest.mark.slow

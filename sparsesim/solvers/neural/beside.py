@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sparsesim._arrays import FloatArray, Rng, check_matrix, check_samples
 from sparsesim._source import SideRows
 from sparsesim.solvers.base import FittedDictionary
+from sparsesim.solvers.neural.checkpoint import Checkpoint
 from sparsesim.solvers.neural.perceptron import sizes_of
 from sparsesim.solvers.neural.pieces import drawn
 from sparsesim.solvers.neural.variational import VariationalModule, VariationalSolver
@@ -59,7 +60,9 @@ class BesideSolver(VariationalSolver):
     def side(self) -> int:
         """Return s, the number of columns of side information."""
 
-    def fit_with_side(self, x: FloatArray, side: FloatArray, *, rng: Rng) -> FittedDictionary:
+    def fit_with_side(
+        self, x: FloatArray, side: FloatArray, *, rng: Rng, checkpoint: Checkpoint | None = None
+    ) -> FittedDictionary:
         """Return the dictionary learned from ``x (n, d)`` beside ``side (n, s)``; ``with_side`` then encodes others.
 
         Raises
@@ -70,4 +73,4 @@ class BesideSolver(VariationalSolver):
         samples, known = check_samples(x), check_matrix(side, "side")
         if len(samples) != len(known):
             raise ValueError(f"side must have a row for each of the {len(samples)} samples; got {len(known)}.")
-        return self.fit_stream(SideRows(samples, known), rng=rng)
+        return self.fit_stream(SideRows(samples, known), rng=rng, checkpoint=checkpoint)

@@ -11,7 +11,7 @@ import os
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, final
@@ -57,6 +57,10 @@ class Checkpoint:
         if not isinstance(self.folder, str | os.PathLike):
             raise TypeError(f"folder must be a path; got {self.folder!r}.")
         check_int("every", self.every, 1)
+
+    def within(self, name: str) -> Checkpoint:
+        """Return the checkpoint of a part of this training, in the folder ``name`` within its own."""
+        return replace(self, folder=Path(self.folder) / name)
 
 
 def _version(name: str) -> str:

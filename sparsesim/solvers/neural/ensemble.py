@@ -13,6 +13,7 @@ from sparsesim._arrays import Codes, FloatArray, Rng, check_int, check_samples
 from sparsesim._identity import fork
 from sparsesim._source import Rows, Source, batches_after
 from sparsesim.solvers.base import FittedDictionary, Status
+from sparsesim.solvers.neural.checkpoint import Checkpoint
 from sparsesim.solvers.neural.solver import NeuralSolver, fit_together
 
 
@@ -141,14 +142,14 @@ class Bagging(_Ensemble):
     Gadgil, Lin, Lee (2025), "Ensembling sparse autoencoders", arXiv 2505.16077.
     """
 
-    def fit(self, x: FloatArray, *, rng: Rng) -> FittedDictionary:
+    def fit(self, x: FloatArray, *, rng: Rng, checkpoint: Checkpoint | None = None) -> FittedDictionary:
         """Return the ensemble learned from ``x (n, d)``."""
-        return self.fit_stream(Rows(check_samples(x)), rng=rng)
+        return self.fit_stream(Rows(check_samples(x)), rng=rng, checkpoint=checkpoint)
 
-    def fit_stream(self, source: Source, *, rng: Rng) -> FittedDictionary:
+    def fit_stream(self, source: Source, *, rng: Rng, checkpoint: Checkpoint | None = None) -> FittedDictionary:
         """Return the ensemble learned from ``source``, of which each member draws batches of its own."""
         count = self.members
-        fits = fit_together([self.base] * count, [source] * count, _own_rngs(rng, count))
+        fits = fit_together([self.base] * count, [source] * count, _own_rngs(rng, count), checkpoint)
         return joined(fits, 1.0 / count, sequential=False)
 
 
@@ -171,19 +172,25 @@ class Boosting(_Ensemble):
     Gadgil, Lin, Lee (2025), "Ensembling sparse autoencoders", arXiv 2505.16077.
     """
 
-    def fit(self, x: FloatArray, *, rng: Rng) -> FittedDictionary:
+    def fit(self, x: FloatArray, *, rng: Rng, checkpoint: Checkpoint | None = None) -> FittedDictionary:
         """Return the ensemble learned from ``x (n, d)``."""
         left = check_samples(x)
-        return self._fit(lambda parents: Rows(left if not parents else _left_by(parents, left)), rng)
+        return self._fit(lambda parents: Rows(left if not parents else _left_by(parents, left)), rng, checkpoint)
 
-    def fit_stream(self, source: Source, *, rng: Rng) -> FittedDictionary:
-        """Return the ensemble learned from ``source``; later members pay for the reconstruction of every batch."""
-        return self._fit(lambda parents: source if not parents else Leftover(source, tuple(parents)), rng)
+    def fit_stream(self, source: Source, *, rng: Rng, checkpoint: Checkpoint | None = None) -> FittedDictionary:
+        """Return the ensemble learned from ``source``; later members pay for the reconstruction of every batch.
 
-    def _fit(self, left: Callable[[list[FittedDictionary]], Source], rng: Rng) -> FittedDictionary:
+        The state of each member is saved in a folder of its own within that of the ``checkpoint``.
+        """
+        return self._fit(lambda parents: source if not parents else Leftover(source, tuple(parents)), rng, checkpoint)
+
+    def _fit(
+        self, left: Callable[[list[FittedDictionary]], Source], rng: Rng, checkpoint: Checkpoint | None
+    ) -> FittedDictionary:
         fits: list[FittedDictionary] = []
         for own in _own_rngs(rng, self.members):
-            fits.append(self.base.fit_stream(left(fits), rng=own))
+            saved = None if checkpoint is None else checkpoint.within(f"member-{len(fits)}")
+            fits.append(self.base.fit_stream(left(fits), rng=own, checkpoint=saved))
         return joined(fits, 1.0, sequential=True)
 
 

@@ -3,7 +3,7 @@
 A slice of a training on 200 million samples is timed, generation and checkpoints included, and projected to the whole;
 the error is that of the slices. With ``--peer-python`` (an interpreter with sae-lens) the peer trains its own
 autoencoder on its own world between our slices. Then the evaluation on half a million samples is timed. Goals that need
-a GPU stand in the table as not measured.
+a GPU are those of `studies.speed.gpu`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from sparsesim.study import Table
 from sparsesim.study.provenance import provenance
 from studies.speed.peer import Peer
 from studies.speed.saelens import resident
-from studies.speed.scale_goals import COLUMNS, away, over, row, sentences
+from studies.speed.scale_goals import COLUMNS, over, row, sentences
 from studies.speed.sliced import Sliced, rates, timed
 from studies.speed.timing import Median, median_interval, seconds
 from studies.speed.training import solver
@@ -210,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     world.source(), rng=stream(0, Role.SOLVER)
                 )
                 rows += evaluated(world, fitted, options, peer)
-    measured = Table.of_rows(COLUMNS, (each.values() for each in rows + away()))
+    measured = Table.of_rows(COLUMNS, (each.values() for each in rows))
     measured.write(options.out)
     facts["load after"] = os.getloadavg()[0]
     text = json.dumps(facts, indent=1, sort_keys=True) + "\n"

@@ -13,6 +13,7 @@ NAMES = (
     "vaease_dims",
     "collapse",
     "two_layer",
+    "rate_distortion",
     "bars",
     "ard",
     "amortisation",

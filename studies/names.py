@@ -8,6 +8,7 @@ NAMES = (
     "duels",
     "variants",
     "transitions",
+    "plane",
     "sample_counts",
     "jepa",
     "vaease_dims",
@@ -29,6 +30,7 @@ NAMES = (
     "absorption",
     "toy_model",
     "bipolar",
+    "afa",
     "kron",
     "bench_l0",
 )

@@ -253,7 +253,7 @@ def _trained(steps: int, batch_size: int) -> Training:
 
 SIZES = {
     Tier.SMOKE: Size(2, 600, _trained(60, 64), (24, 24), 12, (1, 2, 4, 8, 11), 600),
-    Tier.LAPTOP: Size(5, 20_000, _trained(1_000, 128), (64, 96), 32, (2, 4, 8, 16, 30)),
+    Tier.LAPTOP: Size(5, 20_000, _trained(1_000, 256), (64, 96), 32, (2, 4, 8, 16, 30)),
     Tier.PAPER: Size(20, 1_000_000, _trained(20_000, 512), (128, 512), 128, (6, 14, 30, 62, 126)),
 }
 SPARSE = (40, 20, 3)  # features, dimensions, active

@@ -20,7 +20,7 @@ CAPTION = (
     "one TopK of as many latents; dashed: what members of the same recall would find independently, 1 - ∏(1 - r); "
     "no random dictionary finds any. Middle: variance unexplained. Right: Jaccard index of two dictionaries of samples "
     "(ITDA), of which the second has read a rotated copy of the data, mixed with others to a correlation (1 is drawn "
-    "at 0.9999); dashed: expectation for independent choices at the same pace. Bars are 95% t-intervals over the worlds."
+    "at 0.9999); dashed: expectation for independent choices at their pace. Bars are 95% t-intervals over the worlds."
 )
 BAG, BOOST = "arXiv:2505.16077, abstract", "arXiv:2505.16077, abstract"
 ITDA = "arXiv:2505.17769, abstract"

@@ -265,7 +265,8 @@ def study(tier: Tier) -> Study:
     features, rank, starts = size.capacity
     for seed in range(size.seeds):
         for rate in size.rates:
-            for share in size.shares:
+            limit = equal_correlation_limit(size.basis[0], rate)
+            for share in (share for share in size.shares if share * limit < 1.0):  # cosines
                 add(
                     ("local", "descent", size.basis[0]),
                     rate,

@@ -47,6 +47,7 @@ FENCED = {
     "torch": (
         "sparsesim.solvers.neural",
         "sparsesim.generators.device",
+        "sparsesim.generators.device_forest",
         "sparsesim.validate.checkpoint",
         "sparsesim.validate.training",
         "studies.speed",

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sparsesim.generators.device import DeviceSamples as DeviceSamples
     from sparsesim.generators.device import TensorStream as TensorStream
     from sparsesim.generators.device import synthesise_on as synthesise_on
+    from sparsesim.generators.device_forest import DeviceForest as DeviceForest
     from sparsesim.generators.equiangular import EquiangularTightFrame as EquiangularTightFrame
     from sparsesim.generators.equiangular import equiangular_sizes as equiangular_sizes
     from sparsesim.generators.files import StoredAtoms as StoredAtoms
@@ -143,6 +144,7 @@ __getattr__, __dir__ = lazy(
         "correlation": ("BlockCorrelation", "DenseCorrelation", "FactorCorrelation", "LowRankCorrelation"),
         "counts": ("FixedCount", "NegativeBinomialCount", "PoissonCount", "UniformCount"),
         "device": ("DeviceSamples", "TensorStream", "synthesise_on"),
+        "device_forest": ("DeviceForest",),
         "equiangular": ("EquiangularTightFrame", "equiangular_sizes"),
         "files": ("StoredAtoms",),
         "frames": ("MutuallyUnbiased", "RootLines"),

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from sparsesim.generators import ExactlyK, FeatureSpec, HalfNormal, RandomSphere
+from sparsesim.generators import (
+    CorrelatedBernoulli,
+    FeatureSpec,
+    ForestOver,
+    GivenRates,
+    LowRankCorrelation,
+    RandomSphere,
+    RectifiedNormal,
+)
 from sparsesim.solvers.neural.device import place
 from studies.speed import gpu
 from studies.speed.gpu_steps import Clock, ours, plain
@@ -24,7 +32,8 @@ def away_from_the_host(monkeypatch):
 def test_all_goals_are_measured_but_for_those_of_the_peer_and_of_the_device_alone():
     clock = Clock(torch.device("cpu"), repetitions=6, run=2)
     names = [(each[1], 1.0) for each in AWAY[:3]]
-    spec = FeatureSpec(8, ExactlyK(16, 3), RandomSphere(), HalfNormal())
+    roots = CorrelatedBernoulli(GivenRates((0.5, 0.2)), LowRankCorrelation(1, 0.1))
+    spec = FeatureSpec(8, ForestOver(roots, (0,), (0.5,)), RandomSphere(), RectifiedNormal(1.0, 0.5))
     rows = [
         *gpu.step_times(clock, [TINY] * 3, names),
         *gpu.stacked(clock, TINY, 3),

@@ -48,11 +48,11 @@ class Adam:
         self.slowness = self._slowness(learning_rates, training.learning_rate)
         # On the device, so that a step waits for nothing of the host: rate, eps, and the share that decay takes.
         shrunk = (training.rates() * training.weight_decay).tolist()
-        columns = torch.tensor([self.rates, self.eps, shrunk], dtype=self.flat.dtype).T.contiguous()
-        self.schedule = columns.to(self.flat.device)
+        columns = np.array([self.rates, self.eps, shrunk]).T
+        self.schedule = torch.from_numpy(columns).to(self.flat)
         self.rate = self.schedule[0].clone()
         factors = (1 - self.beta1, self.beta2, 1 - self.beta2)
-        self.factors = torch.tensor(factors, dtype=self.flat.dtype).to(self.flat.device)
+        self.factors = torch.from_numpy(np.array(factors)).to(self.flat)
 
     def prepare(self, index: int) -> None:
         """Set the rate to that of step ``index``."""
@@ -85,7 +85,7 @@ class Adam:
         """Return the common rate over that of its member for each weight; None where all rates are the common one."""
         if learning_rates is None or all(rate == common for rate in learning_rates):
             return None
-        ratio = torch.tensor([common / rate for rate in learning_rates], dtype=self.flat.dtype)
+        ratio = torch.tensor([common / rate for rate in learning_rates], dtype=self.flat.dtype, device="cpu")
         parts = [ratio.repeat_interleave(p.numel() // len(ratio)) for p in self.parameters]
         return torch.cat(parts).to(self.flat.device)
 

@@ -153,7 +153,12 @@ def _prime(module: SparseModule, source: Source, rng: Rng) -> None:
     size = min(PROBE, len(source.x)) if isinstance(source, Rows) else PROBE
     sample_rng, own_rng = fork(rng, 2)
     with torch.no_grad():
-        module.prime(torch.from_numpy(np.array(next(source.batches(size, sample_rng)))), own_rng)
+        module.prime(torch.from_numpy(np.array(_on_host(next(source.batches(size, sample_rng))))), own_rng)
+
+
+def _on_host(batch: FloatArray | torch.Tensor) -> FloatArray:
+    """Return a batch as numbers of the CPU, wherever its source draws it."""
+    return batch.cpu().numpy() if isinstance(batch, torch.Tensor) else batch
 
 
 @contextmanager
@@ -210,13 +215,20 @@ class _Stream:
     def batches_after(self, passed: int, size: int, rng: Rng) -> Iterator[FloatArray]:
         """Yield what `batches` yields after its first ``passed`` batches."""
         for batch in batches_after(self.source, passed, size, rng):
-            x = check_samples(batch, "a batch of the source", dim=self.dim)
+            x = (
+                batch
+                if isinstance(batch, torch.Tensor)
+                else check_samples(batch, "a batch of the source", dim=self.dim)
+            )
             if len(x) != size:
                 raise ValueError(f"a batch of the source has {len(x)} rows, but {size} were asked for.")
             yield _apply(x, self.mean, self.scale)
 
 
-def _apply(x: FloatArray, mean: FloatArray, scale: float) -> FloatArray:
+def _apply(x: FloatArray | torch.Tensor, mean: FloatArray, scale: float) -> FloatArray:
+    if isinstance(x, torch.Tensor):  # drawn on a device, where it stays: the loop takes both
+        there: FloatArray = x.sub(torch.from_numpy(np.array(mean)).to(x)).div_(scale).float()  # type: ignore[assignment]
+        return there
     return ((x - mean.astype(x.dtype)) / x.dtype.type(scale)).astype(np.float32, copy=False)
 
 
@@ -236,7 +248,7 @@ def _prepared(source: Source, rng: Rng, normalise: bool) -> _Data:
             inside = np.hstack([inside, source.side.astype(np.float32)])
         return _Data(Rows(inside), mean, scale)
     if normalise:
-        probe = check_samples(next(source.batches(PROBE, rng)), "a batch of the source", dim=source.dim)
+        probe = check_samples(_on_host(next(source.batches(PROBE, rng))), "a batch of the source", dim=source.dim)
         mean, scale = _moments(probe.astype(np.float64, copy=False))
     return _Data(_Stream(source, mean, scale), mean, scale)
 

@@ -147,7 +147,7 @@ def _resume(
     """Bring ``progress`` to the last saved state of this training and return how many steps were done."""
     pairs = zip(sources, rngs, strict=True)
     first = [next(source.batches(training.batch_size, copy.deepcopy(rng))) for source, rng in pairs]
-    keeper.identity["data"] = content_of(first)
+    keeper.identity["data"] = content_of([x.cpu().numpy() if isinstance(x, Tensor) else x for x in first])
     return progress.resume(keeper)
 
 
@@ -201,19 +201,28 @@ def _feed(
     first = done - done % chunk  # so that a batch has the place in its chunk that it always has, and its alignment
     streams = [batches_after(source, first, size, rng) for source, rng in zip(sources, rngs, strict=True)]
     for start in range(first, training.steps if done < training.steps else first, chunk):
-        # torch aligns its memory and numpy does not: products of unaligned matrices differ in their last bit.
-        shape, pinned = (min(chunk, training.steps - start), count, size, dim), home.type == "cuda"
-        block = torch.empty(shape, dtype=torch.float32, device="cpu", pin_memory=pinned)
-        view = block.numpy()
-        for column, stream in enumerate(streams):
-            for row in range(len(view)):
-                view[row, column] = _next(stream, start + row)
-        block = block.to(home, non_blocking=True)
+        steps = range(start, min(start + chunk, training.steps))
+        block = _block([[_next(stream, step) for step in steps] for stream in streams], home)
         batches = enumerate((block[:, 0] if count == 1 else block).unbind(0), start)
         yield from islice(batches, max(0, done - start), None)
 
 
-def _next(stream: Iterator[FloatArray], index: int) -> FloatArray:
+def _block(parts: list[list[FloatArray | Tensor]], home: torch.device) -> Tensor:
+    """Return batches ``(B, d)`` of E members as one float32 tensor ``(steps, E, B, d)`` on the device ``home``."""
+    first = parts[0][0]
+    if isinstance(first, Tensor):  # drawn on a device
+        return torch.stack([torch.stack([torch.as_tensor(x) for x in part]) for part in parts], dim=1).to(home)
+    # torch aligns its memory and numpy does not: products of unaligned matrices differ in their last bit.
+    shape, pinned = (len(parts[0]), len(parts), *first.shape), home.type == "cuda"
+    block = torch.empty(shape, dtype=torch.float32, device="cpu", pin_memory=pinned)
+    view = block.numpy()
+    for column, part in enumerate(parts):
+        for row, batch in enumerate(part):
+            view[row, column] = batch
+    return block.to(home, non_blocking=True)
+
+
+def _next(stream: Iterator[FloatArray], index: int) -> FloatArray | Tensor:
     batch = next(stream, None)
     if batch is None:
         raise ValueError(f"the source ended after {index} batches; a Source yields batches for ever.")

@@ -185,7 +185,7 @@ class Masked(Selection):
 @lru_cache(maxsize=64)
 def _vector(numbers: tuple[int, ...], device: torch.device) -> Tensor:
     """Return ``numbers`` on ``device``; the copy is made once, since a captured graph must not wait for the host."""
-    return torch.tensor(numbers, dtype=torch.int32).to(device)
+    return torch.tensor(numbers, dtype=torch.int32, device="cpu").to(device)
 
 
 def _most(k: Tensor, members: int, device: torch.device) -> tuple[int, Tensor | None]:

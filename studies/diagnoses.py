@@ -67,17 +67,17 @@ def _boosting(duel: Duel) -> Diagnosis:
     def one(width: int, k: int) -> TopK:
         return TopK(width, k, training=SHORT)
 
-    wide = "Parts as wide as the truth win at equal width and L0."
+    wide = "With twice the atoms in a part, boosting wins at equal width and L0."
+    more = "With twice the parts, boosting wins at equal width and L0."
     small = "Against an autoencoder with the L0 of one part, parts win by their larger L0."
-    narrow = "Control: eight parts of 16 lose against an autoencoder of their width and L0."
+    narrow = "Control: with half the atoms in a part it loses, too."
     return Diagnosis(
-        "parts of 16 atoms, of which each sample has one, cannot hold the 32 features",
+        "four parts of 16 atoms, one of each in a sample, say too little; twice the atoms or the parts are enough",
         {
             "parts of 32": Trial(replace(duel, challenger=parts(32, 4), baseline=one(128, 4), claim=wide), True),
+            "eight parts of 16": Trial(replace(duel, challenger=parts(16, 8), baseline=one(128, 8), claim=more), True),
             "against the L0 of one part": Trial(replace(duel, baseline=one(64, 1), claim=small), True),
-            "eight parts of 16": Trial(
-                replace(duel, challenger=parts(16, 8), baseline=one(128, 8), claim=narrow), False
-            ),
+            "parts of 8": Trial(replace(duel, challenger=parts(8, 4), baseline=one(32, 4), claim=narrow), False),
         },
     )
 

@@ -6,6 +6,7 @@ NAMES = (
     "mp_tree",
     "masked",
     "duels",
+    "diagnoses",
     "variants",
     "transitions",
     "plane",

@@ -22,6 +22,7 @@ NAMES = (
     "mmcs_map",
     "chance_floors",
     "variance",
+    "detectable",
     "consistency",
     "ivae",
     "hedging",

@@ -202,23 +202,28 @@ def _feed(
     streams = [batches_after(source, first, size, rng) for source, rng in zip(sources, rngs, strict=True)]
     for start in range(first, training.steps if done < training.steps else first, chunk):
         steps = range(start, min(start + chunk, training.steps))
-        block = _block([[_next(stream, step) for step in steps] for stream in streams], home)
+        block = _block(streams, steps, (size, dim), home)
         batches = enumerate((block[:, 0] if count == 1 else block).unbind(0), start)
         yield from islice(batches, max(0, done - start), None)
 
 
-def _block(parts: list[list[FloatArray | Tensor]], home: torch.device) -> Tensor:
-    """Return batches ``(B, d)`` of E members as one float32 tensor ``(steps, E, B, d)`` on the device ``home``."""
-    first = parts[0][0]
-    if isinstance(first, Tensor):  # drawn on a device
-        return torch.stack([torch.stack([torch.as_tensor(x) for x in part]) for part in parts], dim=1).to(home)
+def _block(streams: list[Iterator[FloatArray]], steps: range, shape: tuple[int, int], home: torch.device) -> Tensor:
+    """Return the batches ``(B, d)`` of E members at ``steps``, in float32 ``(steps, E, B, d)``, on ``home``."""
     # torch aligns its memory and numpy does not: products of unaligned matrices differ in their last bit.
-    shape, pinned = (len(parts[0]), len(parts), *first.shape), home.type == "cuda"
-    block = torch.empty(shape, dtype=torch.float32, device="cpu", pin_memory=pinned)
+    size, pinned = (len(steps), len(streams), *shape), home.type == "cuda"
+    block = torch.empty(size, dtype=torch.float32, device="cpu", pin_memory=pinned)
     view = block.numpy()
-    for column, part in enumerate(parts):
-        for row, batch in enumerate(part):
-            view[row, column] = batch
+    for column, stream in enumerate(streams):
+        for row, step in enumerate(steps):
+            batch = _next(stream, step)
+            if isinstance(batch, Tensor) and batch.device != block.device:  # drawn elsewhere, where it is to stay
+                block = block.to(batch.device)
+            if isinstance(batch, Tensor):
+                block[row, column].copy_(batch)
+            elif block.is_cpu:
+                view[row, column] = batch
+            else:
+                block[row, column].copy_(torch.from_numpy(np.array(batch)))
     return block.to(home, non_blocking=True)
 
 

@@ -30,8 +30,9 @@ from theory.encoders import crosstalk, least_crosstalk
 from theory.frames import coherence, coherence_bound, welch_bound
 from theory.identifiability import equal_correlation_limit
 
-SMOOTH = 1e-3  # |x| is sqrt(x^2 + SMOOTH^2) in the descent
+SMOOTH = 1e-4  # |x| is sqrt(x^2 + SMOOTH^2) in the descent
 AWAY = 0.02  # size of the displacement it starts from
+KEPT = 1e-5  # from a cosine of 1: smoothing moves a minimum by 1e-7; at 1.15 of the limit it moves by 4e-4 and more
 
 
 @final
@@ -80,7 +81,10 @@ class ReturnCell:
         check_real("p", self.p, 0.0, 1.0)
 
     def evaluate(self) -> Point:
-        """Return whether each atom is within a cosine of 0.999 of where it was, and whether theory says so."""
+        """Return whether each atom comes back to a cosine of 1 - 1e-5, and whether theory says so.
+
+        Above the limit the minimum leaves the basis continuously, so that it may be near.
+        """
         truth = equal_correlations(self.n, self.share * equal_correlation_limit(self.n, self.p))
         spec = FeatureSpec(self.n, Bernoulli(EqualRates(self.n, self.p)), RandomSphere(), SignedGaussian())
         codes = spec.build(stream(self.seed, Role.TRUTH)).sample(self.samples, stream(self.seed, Role.TRAIN)).codes
@@ -88,7 +92,7 @@ class ReturnCell:
         rng = stream(self.seed, Role.SOLVER)
         start = unit_rows(truth + AWAY * rng.standard_normal(truth.shape))[0]
         found = sparsest_basis(x, start)
-        back = float(np.abs(found @ truth.T).max(axis=0).min() > 0.999)
+        back = float(np.abs(found @ truth.T).max(axis=0).min() > 1.0 - KEPT)
         return Point(back, float(self.share < 1.0))
 
 
@@ -280,7 +284,15 @@ def study(tier: Tier) -> Study:
                 for encoder in ("best", "tied", "inverse"):
                     add(("read", f"{frame} {encoder}", n), k, d / n, seed, ReadCell(spec, encoder, samples, seed))
         for ratio in size.ratios:
-            for kind in ("random", "optimised", "inverse", "programme"):
+            for draw in range(seed, 6 * size.seeds, size.seeds):  # cheap, and of the widest spread
+                add(
+                    ("frame", "random", size.dim),
+                    ratio,
+                    size.dim,
+                    draw,
+                    FrameCell("random", round(ratio * size.dim), size.dim, draw),
+                )
+            for kind in ("optimised", "inverse", "programme"):
                 add(
                     ("frame", kind, size.dim),
                     ratio,

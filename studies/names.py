@@ -10,6 +10,7 @@ NAMES = (
     "variants",
     "transitions",
     "plane",
+    "certificates",
     "sample_counts",
     "jepa",
     "vaease_dims",

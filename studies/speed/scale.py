@@ -73,11 +73,12 @@ def trained(kind: str, world: FeatureModel, options: argparse.Namespace, peer: P
     width, k, batch = options.width, options.k, options.batch
     spec = solver(kind, width, k, Training(steps=WHOLE // batch, batch_size=batch, learning_rate=3e-4))
     theirs: list[dict[str, float]] = []
+    cold = timed(spec, Sliced(world.source(), 1, 1, lambda: None), stream(0, Role.SOLVER), None)
     source = Sliced(world.source(), options.steps, options.slices, lambda: theirs.extend(_asked(peer, options)))
     reset_peak()
-    before = resident("VmRSS")
+    before = resident("VmRSS")  # with all libraries loaded
     with tempfile.TemporaryDirectory() as folder:
-        cold = timed(spec, source, stream(0, Role.SOLVER), Checkpoint(folder, every=options.steps))
+        timed(spec, source, stream(0, Role.SOLVER), Checkpoint(folder, every=options.steps))
         grown = resident("VmHWM") - before
         saving, size = _saving(Path(folder))
     sample, share = rates(source, batch)
@@ -90,7 +91,7 @@ def trained(kind: str, world: FeatureModel, options: argparse.Namespace, peer: P
         row("G5", "generation in a step, as is wanted", kind, median_interval(share), "of the step", most=0.1),
         row("G5", "generation", kind, median_interval(1 / (sample * share)), "samples a second", least=70_000.0),
         row("G11", "step without generation", kind, alone, "a second", least=25.0),
-        row("G13", "memory of training over the bound", kind, grown / bound, "times", most=1.0),
+        row("G13", "resident memory of training over the bound", kind, grown / bound, "times", most=1.0),
         row("G14", "first step, import and world not counted", kind, cold, "s", most=5.0),
         row("scale", f"a checkpoint each {SAVED_EVERY} steps", kind, saving / step.value / SAVED_EVERY, "of the step"),
         row("scale", "size of a checkpoint", kind, size / MEGA, "MB"),

@@ -17,6 +17,7 @@ NAMES = (
     "collapse",
     "two_layer",
     "rate_distortion",
+    "ensembles",
     "bars",
     "ard",
     "amortisation",

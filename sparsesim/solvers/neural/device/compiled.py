@@ -29,7 +29,7 @@ STRIDE = 1024  # weights that one program moves
 
 __all__ = [
     "adam_",
-    "balanced_sums",
+    "add_sums_",
     "by_column",
     "dots",
     "largest_of_rows",
@@ -75,7 +75,7 @@ def largest_of_rows(u: Tensor, k: int, limits: Tensor | None = None, magnitude: 
 
 
 @jit
-def _sum(bounds, index, weight, table, out, d, BLOCK: tl.constexpr):
+def _sum(bounds, index, weight, table, out, d, ADD: tl.constexpr, BLOCK: tl.constexpr):
     """One row and one block of columns: the places of the row one after the other."""
     row = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -84,17 +84,23 @@ def _sum(bounds, index, weight, table, out, d, BLOCK: tl.constexpr):
     for t in range(tl.load(bounds + row), tl.load(bounds + row + 1)):
         source = tl.load(index + t).to(tl.int64)
         total += tl.load(weight + t) * tl.load(table + source * d + column, mask=inside, other=0.0)
+    if ADD:
+        total += tl.load(out + row * d + column, mask=inside, other=0.0)
     tl.store(out + row * d + column, total, mask=inside)
 
 
 def sums(bounds: Tensor, index: Tensor, weight: Tensor, table: Tensor) -> Tensor:
     """Return what `reference.sums` does: one program for each row and each block of columns."""
-    d, table = table.shape[1], table.contiguous()
-    out = torch.empty((len(bounds) - 1, d), dtype=table.dtype, device=table.device)
-    block = min(COLUMNS, triton.next_power_of_2(d))
-    grid = (len(out), triton.cdiv(d, block))
-    _sum[grid](bounds, index, weight.contiguous(), table, out, d, BLOCK=block, num_warps=1)
+    out = torch.empty((len(bounds) - 1, table.shape[1]), dtype=table.dtype, device=table.device)
+    _launch_sum(bounds, index, weight, table, out, add=False)
     return out
+
+
+def _launch_sum(bounds: Tensor, index: Tensor, weight: Tensor, table: Tensor, out: Tensor, *, add: bool) -> None:
+    rows, d = out.shape
+    block = min(COLUMNS, triton.next_power_of_2(d))
+    grid, parts = (rows, triton.cdiv(d, block)), (weight.contiguous(), table.contiguous())
+    _sum[grid](bounds, index, *parts, out, d, ADD=add, BLOCK=block, num_warps=1)
 
 
 @jit
@@ -113,8 +119,8 @@ def _sum_chunk(bounds, first, owner, index, weight, table, out, d, BLOCK: tl.con
     tl.store(out + chunk * d + column, total, mask=inside)
 
 
-def balanced_sums(bounds: Tensor, index: Tensor, weight: Tensor, table: Tensor) -> Tensor:
-    """Return what `reference.sums` does, long rows in chunks of `CHUNK` places whose sums are added in their order."""
+def add_sums_(bounds: Tensor, index: Tensor, weight: Tensor, table: Tensor, out: Tensor) -> None:
+    """Do what `reference.add_sums_` does, long rows in chunks of `CHUNK` places whose sums are added in their order."""
     rows, d, table = len(bounds) - 1, table.shape[1], table.contiguous()
     chunks = rows + len(index) // CHUNK  # as many as there can be: shapes must not depend on values
     first = torch.zeros_like(bounds)
@@ -128,7 +134,7 @@ def balanced_sums(bounds: Tensor, index: Tensor, weight: Tensor, table: Tensor) 
         bounds, first, owner, index, weight.contiguous(), table, parts, d, BLOCK=block, CHUNK=CHUNK, num_warps=1
     )
     ones = torch.ones(chunks, dtype=table.dtype, device=table.device)
-    return sums(first, place, ones, parts)
+    _launch_sum(first, place, ones, parts, out, add=True)
 
 
 @jit

@@ -63,9 +63,9 @@ def sums(bounds: Tensor, index: Tensor, weight: Tensor, table: Tensor) -> Tensor
     )
 
 
-def balanced_sums(bounds: Tensor, index: Tensor, weight: Tensor, table: Tensor) -> Tensor:
-    """Return what `sums` does; for rows whose lengths differ greatly, as those of latents do."""
-    return sums(bounds, index, weight, table)
+def add_sums_(bounds: Tensor, index: Tensor, weight: Tensor, table: Tensor, out: Tensor) -> None:
+    """Add what `sums` returns to ``out (S, d)``; for rows whose lengths differ greatly, as those of latents do."""
+    out.add_(sums(bounds, index, weight, table))
 
 
 def dots(bounds: Tensor, index: Tensor, left: Tensor, right: Tensor) -> Tensor:

@@ -85,6 +85,11 @@ def _flat(tensor: Tensor) -> Tensor:
     return tensor.detach().reshape(-1, tensor.shape[-1])
 
 
+def _rows(tensor: Tensor) -> Tensor:
+    """Return ``tensor (..., a, b)`` as a matrix of all rows that shares its memory."""
+    return tensor.view(-1, tensor.shape[-1])
+
+
 class _Values(torch.autograd.Function):
     """Pre-activations at the places, u = (x - b_d) W_e' + b_e, given the dense u; zero where a place is empty."""
 
@@ -104,16 +109,15 @@ class _Values(torch.autograd.Function):
         chosen, (for_encoder, for_threshold, for_bias) = ctx.chosen, ctx.sinks
         kernels, slope = operations(x), slopes[0].masked_fill(~chosen.filled, 0.0)
         bounds, rows, places = chosen.by_latent
-        centred = x.detach() - bias.unsqueeze(-2)
-        table = torch.cat([_flat(centred), x.new_ones((len(chosen.bounds) - 1, 1))], dim=1)  # the last: that of b_e
-        both = kernels.balanced_sums(bounds, rows, slope.index_select(0, places), table)
-        total = both[:, -1].reshape(for_threshold.like.shape)
+        by_latent = slope.index_select(0, places)
+        weights, total = for_encoder.open(), torch.zeros_like(for_threshold.like)
+        kernels.add_sums_(bounds, rows, by_latent, _flat(x - bias.unsqueeze(-2)), _rows(weights))
+        kernels.add_sums_(bounds, rows, by_latent, x.new_ones((len(chosen.bounds) - 1, 1)), total.view(-1, 1))
         shift = -(total.unsqueeze(-2) @ encoder).squeeze(-2)
         back = None
         if ctx.needs_input_grad[0]:
             back = kernels.sums(chosen.bounds, chosen.index, slope, _flat(encoder)).view(x.shape)
-        weights = both[:, :-1].reshape(encoder.shape)
-        return back, for_encoder.take(weights), for_threshold.take(total), for_bias.take(shift), None, None
+        return back, for_encoder.close(weights), for_threshold.take(total), for_bias.take(shift), None, None
 
 
 class _Decoded(torch.autograd.Function):
@@ -136,8 +140,9 @@ class _Decoded(torch.autograd.Function):
         if not ctx.needs_input_grad[1]:
             return towards, None, None
         bounds, rows, places = chosen.by_latent
-        weights = kernels.balanced_sums(bounds, rows, weight.index_select(0, places), slope)
-        return towards, ctx.sink.take(weights.view(decoder.shape)), None
+        weights = ctx.sink.open()
+        kernels.add_sums_(bounds, rows, weight.index_select(0, places), slope, _rows(weights))
+        return towards, ctx.sink.close(weights), None
 
 
 @final

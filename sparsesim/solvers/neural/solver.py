@@ -26,6 +26,7 @@ from sparsesim.solvers.neural.watch import Outcome
 PROBE = 4096  # samples of a stream from which its mean and scale are estimated
 SMALL = 2**22  # products in a layer (B p d), about 0.1 ms on one core: measured, a second thread gains nothing below
 BLOCK_VALUES = 2**18  # codes computed at a time in inference
+LEAST_ROWS = 256  # samples in a block, however wide the model: the encoder's weights are read once a block
 
 
 class NeuralSolver(ABC):
@@ -312,7 +313,7 @@ class NeuralEncoder:
         remedy = "Replace the encoder together with the atoms, e.g. by OrthogonalMatchingPursuit(k)."
         check_own_atoms(atoms, self.atoms, "a neural encoder", remedy)
         p = len(self.atoms)
-        size = max(64, min(1024, BLOCK_VALUES // p))
+        size = max(LEAST_ROWS, min(1024, BLOCK_VALUES // p))
         gauge = (self.norms * self.scale).astype(np.float64)
         side = self.beside(len(x))
         blocks = (slice(start, start + size) for start in range(0, len(x), size))

@@ -18,6 +18,7 @@ NAMES = (
     "two_layer",
     "rate_distortion",
     "ensembles",
+    "exact_lines",
     "bars",
     "ard",
     "amortisation",

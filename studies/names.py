@@ -37,5 +37,6 @@ NAMES = (
     "bipolar",
     "afa",
     "kron",
+    "spade_map",
     "bench_l0",
 )

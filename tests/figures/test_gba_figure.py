@@ -128,6 +128,19 @@ def test_targets_below_the_window_find_fewer_features_where_these_have_one_size(
     assert found[HalfNormal(1.0)][0] > found[HalfNormal(1.0)][1] - 0.05
 
 
+@pytest.mark.slow
+def test_four_times_the_steps_find_what_the_laptop_tier_does_not():
+    """The diagnosis of two claims: training is too short for many features, and for a full range of targets."""
+    target = 1.5 / 144
+    found = [
+        declared.frr_90(FitCell(declared.uniform(144, 24), 0, 500, solver, 20_000).evaluate())
+        for solver in (declared.adapted(288, 1, target, target, steps) for steps in (1_500, 6_000))
+    ]
+    assert found[0] < 0.3 and found[1] > 0.9
+    full = declared.adapted(256, 10, 0.5, 1e-3, 12_000)
+    assert declared.frr_80(FitCell(declared.two_counts(64, 32), 0, 500, full, 20_000).evaluate()) > 0.3
+
+
 @pytest.mark.skipif(not (TABLES / "gba.csv").is_file(), reason="the laptop table is not made yet")
 def test_the_committed_table_is_the_whole_laptop_tier_and_shows_the_upper_end_of_the_window():
     table = Table.read(TABLES / "gba.csv")

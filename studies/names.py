@@ -27,6 +27,7 @@ NAMES = (
     "variance",
     "detectable",
     "consistency",
+    "gba",
     "ivae",
     "hedging",
     "dark_matter",

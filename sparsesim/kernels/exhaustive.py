@@ -206,10 +206,13 @@ def _root_(gram: Any, alpha: Any, m: Any, h: Any, free: Any) -> int:
 
 
 @njit(cache=True)
-def _search_row_(x: Any, alpha: Any, gram: Any, law: Any, limit: Any, indices: Any, data: Any, record: Any) -> None:
+def _search_row_(
+    x: Any, alpha: Any, gram: Any, law: Any, given: Any, limit: Any, indices: Any, data: Any, record: Any
+) -> None:
     """Write the best support, its coefficients, and in ``record`` its certificate and size.
 
-    ``law`` is the price of an atom, and what a support must explain beyond its prices to be taken at all. The work
+    ``law`` is the price of an atom, and what a support must explain beyond its prices to be taken at all; the atoms
+    ``given``, up to the first below zero, are the first support to beat, if there are at most k. The work
     arrays are made here: allocated and filled inside a parallel loop they may be hoisted out of it.
     """
     (price, least), (k, budget, non_negative) = law, limit
@@ -221,7 +224,11 @@ def _search_row_(x: Any, alpha: Any, gram: Any, law: Any, limit: Any, indices: A
     best = (indices, data, np.array([least, 0.0]))
     spare = (np.empty(k), np.empty((k, k)), np.empty(k, np.int64))
     energy = np.sum(x**2)
-    problem = (gram, alpha, energy, price, non_negative)
+    problem, size = (gram, alpha, energy, price, non_negative), 0
+    while size < len(given) and given[size] >= 0:
+        size += 1
+    if 0 < size <= k:
+        _offer_(problem, given, size, best, spare)
     counts[0] = _root_(gram, alpha, grams[0], slopes[0], free[0])
     nodes, beyond = _search_(problem, k, budget, tree, state, best, spare)
     record[0] = energy - max(beyond, best[2][0])
@@ -231,18 +238,20 @@ def _search_row_(x: Any, alpha: Any, gram: Any, law: Any, limit: Any, indices: A
 
 
 @njit(cache=True, parallel=True)
-def _search_all_(x: Any, alpha: Any, gram: Any, law: Any, limit: Any, indices: Any, data: Any, record: Any) -> None:
+def _search_all_(
+    x: Any, alpha: Any, gram: Any, law: Any, given: Any, limit: Any, indices: Any, data: Any, record: Any
+) -> None:
     for row in prange(len(x)):
         own = (law[row, 0], law[row, 1])
-        _search_row_(x[row], alpha[row], gram, own, limit, indices[row], data[row], record[row])
+        _search_row_(x[row], alpha[row], gram, own, given[row], limit, indices[row], data[row], record[row])
 
 
 def exhaustive_search(
     x: npt.NDArray[Any],
     alpha: npt.NDArray[Any],
     gram: npt.NDArray[Any],
-    price: npt.NDArray[Any],
-    least: npt.NDArray[Any],
+    law: tuple[npt.NDArray[Any], npt.NDArray[Any]],
+    given: npt.NDArray[np.int64],
     limit: tuple[int, int, bool],
 ) -> tuple[tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]], npt.NDArray[Any]]:
     """Return ``indices, data (n, k)`` with ``count (n,)`` entries in use, and a certificate ``(n, 3)`` for each row.
@@ -251,13 +260,14 @@ def exhaustive_search(
     ----------
     x : (n, d) rows, of which only the energy is used beside ``alpha (n, p)``, their products with the atoms.
     gram : (p, p) products of the atoms.
-    price : (n,) of one atom, in squared error.
-    least : (n,) energy less prices that a support must explain more than: others are not looked for.
+    law : the price (n,) of one atom, in squared error, and the energy less prices (n,) that a support must explain more
+        than: others are not looked for.
+    given : (n, most) supports to beat, ended by -1; one of more than k atoms is not looked at.
     limit : atoms, nodes visited at most, and whether codes are non-negative.
 
     The certificate is a lower bound on the objective, the nodes visited, and 1 where the codes are proven optimal.
     """
     indices, data = np.empty((len(x), limit[0]), np.int64), np.empty((len(x), limit[0]))
     record = np.empty((len(x), 4))
-    _search_all_(x, alpha, gram, np.stack([price, least], axis=1), limit, indices, data, record)
+    _search_all_(x, alpha, gram, np.stack(law, axis=1), given, limit, indices, data, record)
     return (indices, data, record[:, 3].astype(np.int64)), record[:, :3]

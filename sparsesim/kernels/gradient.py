@@ -141,16 +141,25 @@ def _hard_(
 
 
 @njit(cache=True)
-def _pursue_(x: Any, alpha: Any, dictionary: Any, k: int, limit: Any, best: Any, work: Any) -> int:
+def _pursue_(x: Any, alpha: Any, dictionary: Any, k: int, limit: Any, begin: Any, best: Any, work: Any) -> int:
     """Make ``k`` selections, each with the best step along the gradient on all atoms selected so far.
 
-    Non-negative coefficients at zero do not fall, and the step ends where the first of the others would.
+    Non-negative coefficients at zero do not fall, and the step ends where the first of the others would. The codes to
+    ``begin`` at count as selected, unless zero is nearer.
     """
     energy, floor, tolerance, non_negative = limit
     slope, direction = work[0], work[1]
     chosen, values = best
-    size, left = 0, energy
-    slope[:] = alpha
+    size, left = len(begin[0]), energy
+    if size > 0:
+        chosen[:size], values[:size] = begin
+        correlations_(x, alpha, dictionary, chosen, values, size, slope)
+        for i in range(size):
+            left -= values[i] * (alpha[chosen[i]] + slope[chosen[i]])
+    if not (size > 0 and left < energy):
+        size, left, slope[:] = 0, energy, alpha
+    if size > 0 and tolerance > 0 and left <= tolerance**2 * energy:
+        return size
     for _ in range(k):
         atom = int(np.argmax(slope) if non_negative else np.argmax(np.abs(slope)))
         new = (slope[atom] if non_negative else abs(slope[atom])) > floor
@@ -186,17 +195,17 @@ def _encode_chunk_(x: Any, alpha: Any, dictionary: Any, k: int, limit: Any, opti
     start, indices, data, count = out
     limits, atoms, amounts = begin
     p, (floor, tolerance, non_negative) = len(dictionary[0]), limit
-    most = min(k, p)
+    most = min(k + np.max(np.diff(limits)) if options[1] == 0 else k, p)
     work = (np.empty(p), np.empty(p), np.empty(3 * most), np.empty(3 * most, np.int64), np.empty(3 * most))
     best = (np.empty(most, np.int64), np.empty(most))
     for row in range(len(x)):
         energy = np.sum(x[row] ** 2)
         own = (energy, floor * math.sqrt(energy), tolerance, non_negative)
+        given = (atoms[limits[row] : limits[row + 1]], amounts[limits[row] : limits[row + 1]])
         if options[1] > 0:
-            given = slice(limits[row], limits[row + 1])
-            size = _hard_(x[row], alpha[row], dictionary, k, own, options, (atoms[given], amounts[given]), best, work)
+            size = _hard_(x[row], alpha[row], dictionary, k, own, options, given, best, work)
         else:
-            size = _pursue_(x[row], alpha[row], dictionary, k, own, best, work)
+            size = _pursue_(x[row], alpha[row], dictionary, k, own, given, best, work)
         for t in range(size):
             if best[1][t] != 0:
                 place = start[row] + count[row]
@@ -267,8 +276,11 @@ def gradient_pursuit_(
     dictionary: tuple[npt.NDArray[Any], ...],
     k: int,
     limit: tuple[float, float, bool],
+    begin: tuple[npt.NDArray[Any], ...],
     out: tuple[npt.NDArray[Any], ...],
 ) -> None:
-    """Fill ``out`` (start, indices, data, count) with gradient pursuit of ``x (n, d)`` in ``k`` selections."""
-    nowhere = (np.zeros(len(x) + 1, np.int64), np.empty(0, np.int64), np.empty(0))
-    _encode_all_(x, alpha, dictionary, k, limit, (0.0, 0.0, 0.0), nowhere, out)
+    """Fill ``out`` (start, indices, data, count) with gradient pursuit of ``x (n, d)`` in ``k`` selections.
+
+    ``begin`` are codes to start from (limits (n + 1,), atoms, values); a row has room for these and k atoms more.
+    """
+    _encode_all_(x, alpha, dictionary, k, limit, (0.0, 0.0, 0.0), begin, out)

@@ -311,19 +311,28 @@ def _vamp_(x: Any, target: Any, frame: Any, noise: float, prior: Any, start: Any
 
 @njit(cache=True)
 def _gamp_(x: Any, atoms: Any, squares: Any, noise: float, theta: float, rule: Any, code: Any, record: Any) -> None:
-    """Write a sparse Bayesian code by message passing; ``record`` is noise, outer steps, settled, diverged."""
+    """Replace ``code``, where to start, by a sparse Bayesian one; ``record`` is noise, outer steps, settled, diverged.
+
+    A start adds its squares to `DOUBT` of the variances of a cold one, unless zero fits x better.
+    """
     learn, prune, tolerance, steps, inner = rule
     p, d = atoms.shape
     gamma, spread, s, energy = np.empty(p), np.empty(p), np.zeros(d), _dot(x, x)
     nu, weight, image, live = np.empty(d), np.empty(d), np.empty(d), 0
     record[0], record[1], record[2], record[3] = noise, 0, 1.0 if energy == 0 else 0.0, 0
+    _image_(code, atoms, image)
+    for t in range(d):
+        nu[t] = x[t] - image[t]
+    warm = _dot(nu, nu) < energy  # equal, to the last bit, without a code
     for i in range(p):
-        code[i] = 0.0
+        code[i] = code[i] if warm else 0.0
         live += 1 if _dot(atoms[i], atoms[i]) > 0 else 0
     if energy == 0:
         return
+    share = DOUBT if warm else 1.0
     for i in range(p):
-        gamma[i] = spread[i] = energy / max(live, 1) if _dot(atoms[i], atoms[i]) > 0 else 0.0
+        own = energy / max(live, 1) if _dot(atoms[i], atoms[i]) > 0 else 0.0
+        gamma[i] = spread[i] = share * own + code[i] ** 2
     for outer in range(steps):
         for _ in range(inner):
             _image_(spread, squares, nu)
@@ -429,13 +438,14 @@ def pass_vector_messages(
 
 
 def learn_by_messages(
-    x: Array, atoms: Array, noise: Array, damping: float, rule: tuple[bool, float, float, int, int]
+    x: Array, atoms: Array, noise: Array, damping: float, begin: Array, rule: tuple[bool, float, float, int, int]
 ) -> tuple[Array, Array]:
     """Return sparse Bayesian codes ``(n, p)`` by damped GAMP, and noise, steps, settled, diverged ``(n, 4)``.
 
+    ``begin (n, p)`` are codes to start from, zero for none.
     ``rule`` is whether to learn the noise, the fraction of the largest variance below which one is cut, the tolerance,
     and the outer and inner steps at most.
     """
-    codes, record = np.empty((len(x), len(atoms))), np.empty((len(x), 4))
+    codes, record = begin.copy(), np.empty((len(x), 4))
     _gamp_all_(x, np.require(atoms, requirements="W"), atoms * atoms, noise, damping, rule, codes, record)
     return codes, record

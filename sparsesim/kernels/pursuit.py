@@ -418,7 +418,7 @@ def _match_(alpha: Any, gram: Any, atoms: Any, atoms_t: Any, work: Any, k: int, 
 
 
 @njit(cache=True, parallel=True)
-def _mp(x: Any, dictionary: Any, k: int, start: Any, limit: Any, signed: bool, out: Any) -> None:
+def _mp(x: Any, share: Any, dictionary: Any, k: int, start: Any, limit: Any, signed: bool, out: Any) -> None:
     atoms, atoms_t, gram = dictionary
     indices, data, count = out
     p, largest = len(atoms), min(k, len(atoms))
@@ -432,8 +432,10 @@ def _mp(x: Any, dictionary: Any, k: int, start: Any, limit: Any, signed: bool, o
         chosen, coefficient, slot = np.empty(largest, np.int64), np.empty(largest), np.full(p, -1)
         work = (chosen, coefficient, slot, np.empty((1, p), x.dtype))
         for s in range(high - low):
-            bound = _select_bound(block[s], limit)
-            size = _match_(alpha[s], gram, atoms, atoms_t, work, k, bound, signed)
+            energy, floor, target = _select_bound(block[s], limit)
+            own = share[low + s]
+            bound, ended = (energy, floor / own, target / own / own), own < 1 and energy <= target / own / own
+            size = 0 if ended else _match_(alpha[s], gram, atoms, atoms_t, work, k, bound, signed)
             at = start[low + s]
             count[low + s] = _write_row_(chosen, coefficient, size, exponent[s], indices[at:], data[at:])
 
@@ -483,10 +485,18 @@ def orthogonal_pursuit(
 
 
 def matching_pursuit(
-    x: npt.NDArray[Any], atoms: npt.NDArray[Any], k: int, tolerance: float, non_negative: bool
+    x: npt.NDArray[Any],
+    atoms: npt.NDArray[Any],
+    k: int,
+    tolerance: float,
+    non_negative: bool,
+    share: npt.NDArray[Any],
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
-    """Return ``data, indices, indptr`` of matching pursuit with ``k`` selections from unit ``atoms (p, d)``."""
+    """Return ``data, indices, indptr`` of matching pursuit with ``k`` selections from unit ``atoms (p, d)``.
+
+    ``share (n,)`` is the norm of a row over that of the sample of which it is what is left: a row ends by the latter.
+    """
     start, out = room(np.full(len(x), min(k, len(atoms))), x.dtype)
     limit = (ROUNDING * float(np.finfo(x.dtype).eps), tolerance)
-    _mp(x, stored(atoms, len(x) * k), k, start, limit, not non_negative, out)
+    _mp(x, share, stored(atoms, len(x) * k), k, start, limit, not non_negative, out)
     return rows_of(start, out[2], out[0], out[1])

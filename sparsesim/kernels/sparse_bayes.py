@@ -274,6 +274,20 @@ def _warm_(begin: Any, row: int, gamma: Any) -> None:
 
 
 @njit(cache=True)
+def _divide_(form: int, gamma: Any, factors: Any) -> None:
+    """Write the factors of a product near the variances ``gamma``, and that product in their place."""
+    rows, columns = factors
+    width = len(columns)
+    second = gamma.copy().reshape(len(rows), width)
+    if form == ALTERNATING:
+        alternate_(second, rows, columns, HALF_STEPS)
+    else:
+        leading_pair_(second, rows, columns)
+    for i in range(len(gamma)):
+        gamma[i] = rows[i // width] * columns[i % width]
+
+
+@njit(cache=True)
 def _settle_(gamma: Any, fresh: Any, active: Any) -> Any:
     """Replace the variances by ``fresh`` ones, list the positive ones; return how many, change and largest."""
     count, change, largest = 0, 0.0, 0.0
@@ -308,9 +322,12 @@ def _learn_(row: Any, whole: Any, begin: Any, rule: Any, stop: Any, codes: Any, 
     if begin[0][row] < begin[0][row + 1]:
         cost = _moments_(problem, chosen[:count], gamma, noise, work, moments)
         _warm_(begin, row, fresh)
+        if form != FREE:
+            _divide_(form, fresh, factors)
         count = _settle_(gamma, fresh, chosen)[0]
         if _moments_(problem, chosen[:count], gamma, noise, work, moments) > cost:
             _start_(form, atoms, energy, fresh)
+            factors[0][:], factors[1][:] = start, start
             count = _settle_(gamma, fresh, chosen)[0]
     step, settled = 0, False
     while True:

@@ -162,13 +162,15 @@ def _hard_(problem: Any, dictionary: Any, k: int, size: int, options: Any, best:
 
 
 @njit(cache=True)
-def _stages_(problem: Any, dictionary: Any, k: int, options: Any, best: Any, work: Any) -> int:
+def _stages_(problem: Any, dictionary: Any, k: int, size: int, options: Any, best: Any, work: Any) -> int:
     """Add at each stage all atoms whose correlation stands out of the residual's level, and solve on all chosen."""
     x, alpha, energy, floor, non_negative = problem
     target, level, stages = options[0], options[1], int(options[3])
     chosen, solution = best
-    pool, score = np.empty(k, np.int64), alpha.copy()
-    size, left = 0, energy
+    pool, score = np.empty(k, np.int64), np.empty(len(alpha))
+    left = energy - _begin_(problem, dictionary, size, best, work, score)
+    if size > 0 and (size == k or left <= target):
+        return size
     for _ in range(stages):
         limit = level * math.sqrt(max(left, 0.0) / len(x))
         score[chosen[:size]] = 0.0
@@ -205,7 +207,7 @@ def _encode_chunk_(
         elif method == HARD:
             size = _hard_(problem, dictionary, k[row], size, own, best, work)
         elif method == STAGES:
-            size = _stages_(problem, dictionary, k[row], own, best, work)
+            size = _stages_(problem, dictionary, k[row], size, own, best, work)
         else:  # the support is what the row holds already
             best[1][:size] = 0.0
             _fit_(problem, dictionary, best[0], size, work, best[1])
@@ -237,7 +239,7 @@ def encode_(
 ) -> None:
     """Fill ``out`` (start, indices, data, count) with the codes of ``x (n, d)``, ``k (n,)`` atoms a row at most.
 
-    The first ``count`` places of a row hold the atoms that it begins with, which STAGES ignores.
+    The first ``count`` places of a row hold the atoms that it begins with.
 
     Parameters
     ----------

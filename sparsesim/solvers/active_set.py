@@ -236,9 +236,22 @@ class ReweightedLasso:
 
     def encode(self, x: FloatArray, atoms: FloatArray) -> Codes:
         """Return the codes ``(n, p)`` of centred samples ``x (n, d)``."""
+        return self.encode_from(x, atoms, None)
+
+    def encode_from(self, x: FloatArray, atoms: FloatArray, start: Codes | None) -> Codes:
+        """Return the same codes ``(n, p)`` as far as the tolerance fixes them: ``start (n, p)`` begins the first lasso.
+
+        The weights of the others follow from that lasso's minimum, whatever the start.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As by `encode`, or if ``start`` is not finite codes ``(n, p)``.
+        """
         x, atoms = checked(x, atoms)
+        begin = None if start is None else checked_start(start, x, atoms)
         programme = ActiveSet(self.penalty, 0.0, self.non_negative, self.tolerance)
-        codes, _ = programme.solve(x, atoms)
+        codes, _ = programme.solve(x, atoms, start=begin)
         largest = abs(codes).max(axis=1).toarray().astype(np.float64)
         for _ in range(self.passes):
             weights = codes.astype(np.float64)

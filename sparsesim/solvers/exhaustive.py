@@ -12,6 +12,7 @@ from sparsesim._arrays import Codes, FloatArray, IntArray, check_int, check_real
 from sparsesim.kernels.exhaustive import MARGIN, exhaustive_search
 from sparsesim.kernels.pursuit import correlate, rows_of
 from sparsesim.solvers.pursuit import Block, Parts, checked, in_blocks
+from sparsesim.solvers.start import begun, part
 
 LARGEST_WIDTH = 2048  # k - 1 projected Gram matrices a thread
 RESOLVED = 1e-7  # of ||x||: a smaller residual norm is rounding
@@ -86,13 +87,22 @@ class ExhaustiveSearch:
         """Return the codes ``(n, p)`` of centred samples ``x (n, d)``; raises ValueError as `certified`."""
         return self.certified(x, atoms).codes
 
-    def certified(self, x: FloatArray, atoms: FloatArray) -> CertifiedCodes:
+    def encode_from(self, x: FloatArray, atoms: FloatArray, start: Codes | None) -> Codes:
+        """Return the codes ``(n, p)`` found with supports of ``start (n, p)`` to beat; raises as `certified`."""
+        return self.certified(x, atoms, start).codes
+
+    def certified(self, x: FloatArray, atoms: FloatArray, start: Codes | None = None) -> CertifiedCodes:
         """Return the codes ``(n, p)`` of centred samples ``x (n, d)``, with a lower bound and whether they reach it.
+
+        The k largest codes of a row of ``start (n, p)`` (the positive ones, if ``non_negative``) are the first support
+        that others must beat, so that fewer sets are examined, and what is returned is never worse than least squares
+        on them. The minimum is the same; of supports within 1e-13 ``||x||^2`` of it the given one is kept.
 
         Raises
         ------
         ValueError, TypeError
-            If shapes do not fit, atoms are not unit rows, k exceeds min(p, d), or p exceeds 2048.
+            If shapes do not fit, atoms are not unit rows, k exceeds min(p, d), p exceeds 2048, or ``start`` is not
+            finite codes ``(n, p)``.
         """
         x, atoms = checked(x, atoms)
         k = check_int("k", self.k, 1, min(atoms.shape), high_name="min(p, d)")
@@ -104,9 +114,10 @@ class ExhaustiveSearch:
         wide = atoms.astype(np.float64, copy=False)
         gram, certificate = correlate(wide, wide), np.empty((len(x), 3))
         limit = (k, int(self.max_nodes), bool(self.non_negative))
+        begin = begun(start, x, atoms, k, bool(self.non_negative))
 
         def code(block: Block) -> Parts:
-            (indices, data, count), own = self._searched(block, gram, limit)
+            (indices, data, count), own = self._searched(block, gram, _listed(part(begin, block)[:2], k), limit)
             with np.errstate(over="ignore", under="ignore"):  # the squared error of 1e200 is infinite
                 own[:, 0] *= np.square(block.scale[:, 0])
             certificate[block.rows] = own
@@ -117,12 +128,14 @@ class ExhaustiveSearch:
         bound, nodes, proven = certificate.T
         return CertifiedCodes(codes, read_only(bound), read_only(proven > 0), read_only(nodes.astype(np.int64)))
 
-    def _searched(self, block: Block, gram: FloatArray, limit: tuple[int, int, bool]) -> Searched:
+    def _searched(
+        self, block: Block, gram: FloatArray, given: npt.NDArray[np.int64], limit: tuple[int, int, bool]
+    ) -> Searched:
         """Return `exhaustive_search` of a block: of k atoms, or of ever more atoms until rows are within tolerance."""
         (k, nodes, sign), none = limit, np.zeros(len(block.x))
         price = _price(float(self.penalty), block.scale[:, 0])
         if self.tolerance == 0:
-            return exhaustive_search(block.x, block.alpha, gram, price, none, limit)
+            return exhaustive_search(block.x, block.alpha, gram, (price, none), given, limit)
         energy = np.square(block.x).sum(axis=1)
         need = energy * (1 - max(self.tolerance, RESOLVED) ** 2)
         indices, data = np.zeros((len(none), k), np.int64), np.zeros((len(none), k))
@@ -132,7 +145,7 @@ class ExhaustiveSearch:
             # at the last size the best codes are wanted, within the tolerance or not
             least = need[open_] * (1 - MARGIN) - MARGIN * energy[open_] if size < k else none[open_]
             part, own = exhaustive_search(
-                block.x[open_], block.alpha[open_], gram, price[open_], least, (size, nodes, sign)
+                block.x[open_], block.alpha[open_], gram, (price[open_], least), given[open_], (size, nodes, sign)
             )
             indices[open_, :size], data[open_, :size], count[open_] = part
             record[open_, 0] = own[:, 0]
@@ -142,6 +155,15 @@ class ExhaustiveSearch:
             if not len(open_):
                 break
         return (indices, data, count), record
+
+
+def _listed(held: tuple[IntArray, IntArray], k: int) -> npt.NDArray[np.int64]:
+    """Return supports of at most k atoms, given as limits ``(b + 1,)`` and atoms, as rows ``(b, k)`` ended by -1."""
+    limits, atoms = held
+    sizes = np.diff(limits)
+    out = np.full((len(sizes), k), -1, np.int64)
+    out[np.repeat(np.arange(len(sizes)), sizes), np.arange(len(atoms)) - np.repeat(limits[:-1], sizes)] = atoms
+    return out
 
 
 def _price(penalty: float, scale: FloatArray) -> FloatArray:

@@ -10,6 +10,7 @@ import numpy as np
 from sparsesim._arrays import Codes, FloatArray, check_int, check_real
 from sparsesim.kernels.gradient import gradient_pursuit_
 from sparsesim.solvers.pursuit import Block, Parts, checked, in_blocks, placed
+from sparsesim.solvers.start import begun, part
 
 
 @final
@@ -48,15 +49,28 @@ class GradientPursuit:
 
     def encode(self, x: FloatArray, atoms: FloatArray) -> Codes:
         """Return the codes ``(n, p)`` of centred samples ``x (n, d)``."""
+        return self.encode_from(x, atoms, None)
+
+    def encode_from(self, x: FloatArray, atoms: FloatArray, start: Codes | None) -> Codes:
+        """Return codes ``(n, p)`` after ``k`` selections more than those that led to ``start (n, p)``.
+
+        A row begins at its codes (the positive ones, if ``non_negative``), or at zero if that is nearer, and so never
+        fits worse than these. Codes of fewer selections are gone on with.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As by `encode`, or if ``start`` is not finite codes ``(n, p)``.
+        """
         x, atoms = checked(x, atoms)
-        most = min(self.k, len(atoms))
+        begin = begun(start, x, atoms, len(atoms), bool(self.non_negative))
 
         def code(block: Block) -> Parts:
-            limit = (block.floor, float(self.tolerance), bool(self.non_negative))
+            limit, given = (block.floor, float(self.tolerance), bool(self.non_negative)), part(begin, block)
             return placed(
                 block,
-                np.full(len(block.x), most),
-                lambda out: gradient_pursuit_(block.x, block.alpha, block.dictionary, self.k, limit, out),
+                np.minimum(self.k + np.diff(given[0]), len(atoms)),
+                lambda out: gradient_pursuit_(block.x, block.alpha, block.dictionary, self.k, limit, given, out),
             )
 
         return in_blocks(x, atoms, code)

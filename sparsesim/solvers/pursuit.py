@@ -13,7 +13,7 @@ from sparsesim._arrays import Codes, FloatArray, IntArray, check_int, check_real
 from sparsesim.kernels.paths import search_
 from sparsesim.kernels.pursuit import ROUNDING, correlate, matching_pursuit, orthogonal_pursuit, room, rows_of, stored
 from sparsesim.solvers.blocks import row_blocks, row_scale
-from sparsesim.solvers.start import begun, part
+from sparsesim.solvers.start import begun, nearer, part
 
 UNIT = 1e-4  # float32 rows of d <= 1e6 normalised in float32 are within 1e-4 of unit norm
 BLOCK_ENTRIES = 2**19  # correlations held at a time: they stay in cache
@@ -267,8 +267,29 @@ class MatchingPursuit:
 
     def encode(self, x: FloatArray, atoms: FloatArray) -> Codes:
         """Return the codes ``(n, p)`` of centred samples ``x (n, d)``."""
+        return self.encode_from(x, atoms, None)
+
+    def encode_from(self, x: FloatArray, atoms: FloatArray, start: Codes | None) -> Codes:
+        """Return codes ``(n, p)`` after ``k`` selections more than those that led to ``start (n, p)``.
+
+        A row begins at its codes (the positive ones, if ``non_negative``), or at zero if that is nearer, and so never
+        fits worse than these.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As by `encode`, or if ``start`` is not finite codes ``(n, p)``.
+        """
         x, atoms = checked(x, atoms)
         if not len(x):
             return Codes((0, len(atoms)), dtype=x.dtype)
-        parts = matching_pursuit(x, atoms, self.k, float(self.tolerance), bool(self.non_negative))
-        return Codes(parts, shape=(len(x), len(atoms)))
+        begin = Codes((len(x), len(atoms))) if start is None else start
+        begin, left, share = nearer(begin, x, atoms, bool(self.non_negative))
+        parts = matching_pursuit(left, atoms, self.k, float(self.tolerance), bool(self.non_negative), share)
+        codes = Codes(parts, shape=(len(x), len(atoms)))
+        if not begin.nnz:
+            return codes
+        total = Codes((begin + codes).astype(x.dtype))
+        total.eliminate_zeros()
+        total.sort_indices()
+        return total

@@ -198,13 +198,21 @@ class KroneckerSparseBayes:
         """Return the codes ``(n, p)`` of centred samples ``x (n, d)``; raises ValueError as `learned`."""
         return self.learned(x, atoms).codes
 
-    def learned(self, x: FloatArray, atoms: FloatArray) -> LearnedCodes:
+    def encode_from(self, x: FloatArray, atoms: FloatArray, start: Codes | None) -> Codes:
+        """Return the codes ``(n, p)`` reached from variances of ``start (n, p)``; raises ValueError as `learned`."""
+        return self.learned(x, atoms, start).codes
+
+    def learned(self, x: FloatArray, atoms: FloatArray, start: Codes | None = None) -> LearnedCodes:
         """Return the codes ``(n, p)`` of centred samples ``x (n, d)`` with noise, cost and steps of each.
+
+        With ``start (n, p)`` a row begins as in `SparseBayesianLearning`, at the product r_i c_j that the update makes
+        of those variances, or without its codes if these have the higher cost.
 
         Raises
         ------
         ValueError, TypeError
-            If shapes do not fit, atoms are not unit rows, or rows times columns is not p.
+            If shapes do not fit, atoms are not unit rows, rows times columns is not p, or ``start`` is not finite codes
+            ``(n, p)``.
         """
         x, atoms = checked(x, atoms)
         if self.rows * self.columns != len(atoms):
@@ -214,4 +222,4 @@ class KroneckerSparseBayes:
             )
         form = ALTERNATING if self.update == "alternating" else SINGULAR
         stop = (float(self.tolerance), int(self.max_iter))
-        return _learned(x, atoms, self.noise_variance, (form, int(self.rows), float(self.prune)), stop)
+        return _learned(x, atoms, self.noise_variance, (form, int(self.rows), float(self.prune)), stop, start)

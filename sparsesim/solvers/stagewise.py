@@ -49,4 +49,16 @@ class StagewisePursuit:
 
     def encode(self, x: FloatArray, atoms: FloatArray) -> Codes:
         """Return the codes ``(n, p)`` of centred samples ``x (n, d)``; raises ValueError where k exceeds min(p, d)."""
-        return searched(STAGES, x, atoms, self, (float(self.level), 0.0, self.stages))
+        return self.encode_from(x, atoms, None)
+
+    def encode_from(self, x: FloatArray, atoms: FloatArray, start: Codes | None) -> Codes:
+        """Return codes ``(n, p)`` whose stages add to the k largest of each row of ``start (n, p)``.
+
+        They fit no worse than least squares on these. With ``non_negative`` the positive ones count.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As by `encode`, or if ``start`` is not finite codes ``(n, p)``.
+        """
+        return searched(STAGES, x, atoms, self, (float(self.level), 0.0, self.stages), start)

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from sparsesim._arrays import Codes, FloatArray, IntArray
+from sparsesim.solvers.blocks import row_scale
 
 if TYPE_CHECKING:
     from sparsesim.solvers.pursuit import Block
@@ -53,6 +54,29 @@ def largest(codes: Codes, k: int, non_negative: bool) -> Codes:
 def begun(start: Codes | None, x: FloatArray, atoms: FloatArray, k: int, non_negative: bool) -> Codes | None:
     """Return the checked ``start (n, p)`` cut to its k largest codes of each row; None as it is."""
     return None if start is None else largest(checked_start(start, x, atoms), k, non_negative)
+
+
+def nearer(start: Codes, x: FloatArray, atoms: FloatArray, non_negative: bool) -> tuple[Codes, FloatArray, FloatArray]:
+    """Return the checked ``start (n, p)``, zero in rows where zero fits ``x (n, d)`` better, and what is left of x.
+
+    That is ``x - start @ atoms`` in the precision of x, and its norm over that of x, at least 1e-300.
+    """
+    begin = checked_start(start, x, atoms)
+    if non_negative:
+        begin.data[begin.data < 0] = 0.0
+    scale = row_scale(x.astype(np.float64))
+    whole = x / scale
+    with np.errstate(over="ignore", invalid="ignore"):  # a start far away is not finite in units of x, and is left out
+        relative = Codes(begin.multiply(1.0 / scale))
+        left = whole - relative @ atoms.astype(np.float64, copy=False)
+        energy, rest = np.square(whole).sum(axis=1), np.square(left).sum(axis=1)
+        moved = (rest < energy) & (np.diff(begin.indptr) > 0)
+    begin.data[np.repeat(~moved, np.diff(begin.indptr))] = 0.0
+    begin.eliminate_zeros()
+    out, share = x.copy(), np.ones(len(x))
+    out[moved] = (left[moved] * scale[moved]).astype(x.dtype)
+    share[moved] = np.maximum(np.sqrt(rest[moved] / energy[moved]), 1e-300)
+    return begin, out, share
 
 
 def part(codes: Codes | None, block: Block) -> tuple[IntArray, IntArray, FloatArray]:

@@ -28,7 +28,7 @@ from studies.speed.coding_laws import compiled, scaling
 from studies.speed.coding_learners import learning
 from studies.speed.coding_peers import LADDER, SLOW, TUNED, waited
 from studies.speed.coding_verdicts import sentences
-from studies.speed.codings import FITTED, GAP, LASSOS, SAMPLES, SHAPES, Race, draw, encoder, flops, moved, races
+from studies.speed.codings import FITTED, GAP, LASSOS, SAMPLES, SHAPES, Race, draw, encoder, flops, moved, races, worked
 from studies.speed.peer import Peer, PeerFailedError
 from studies.speed.timing import median_interval, peak_bytes, seconds, stream_bandwidth, threads_set
 
@@ -244,7 +244,7 @@ def table(options: argparse.Namespace, chosen: Sequence[Race]) -> Table:
         codes = encoder(race, data["penalty"]).encode(data["x"], data["atoms"])
         facts = {"n": n, "active": codes.nnz / n, "varied": kind, "scratch_bytes": scratch(race, n)}
         dim, width, _ = race.shape
-        facts["flops"] = flops(race.task, dim, width, codes.nnz / n) + 2.0 * dim * width**2 / n  # of the Gram matrix
+        facts["flops"] = worked(race.task, dim, width, codes.nnz / n) + 2.0 * dim * width**2 / n  # of the Gram matrix
         rows.append(row_of(race, ("ours", 1), times, facts) | {"task": f"law {race.task}"})
     return Table.of_rows(rows[0], (row.values() for row in rows))
 

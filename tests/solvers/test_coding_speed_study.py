@@ -39,6 +39,10 @@ def test_the_work_of_a_pursuit_is_that_of_its_loops():
     assert codings.flops("omp", d, p, k) == products
     assert codings.flops("lasso", d, p, k) == 2 * d * p + 2 * k * p + k**3 / 3
     # The sample, four Gram rows and five codes with their places.
+    assert codings.worked("omp", d, p, k) == codings.flops("omp", d, p, k)
+    active = [8, 16, 24, 32]  # at each sweep after the first, eight atoms being admitted between two
+    more = sum(2 * m * p + 2 * m**2 for m in active) - 2 * 32 * p + 6 * 32 * d
+    assert codings.worked("lasso", d, p, 32) == pytest.approx(codings.flops("lasso", d, p, 32) + more, rel=1e-12)
     assert codings.moved("omp", d, p, k, 8) == 8 * (d + 4 * p + k) + 4 * k
 
 

@@ -10,16 +10,19 @@ from scipy.optimize import nnls
 from slow_encoders import random_problem
 
 from sparsesim._arrays import Codes
-from sparsesim.solvers.active_set import ElasticNet, NonNegativeLeastSquares
+from sparsesim.solvers.active_set import ElasticNet, NonNegativeLeastSquares, ReweightedLasso
 from sparsesim.solvers.beam import BeamPursuit
 from sparsesim.solvers.convex import Lasso, duality_gap, kkt_residual
+from sparsesim.solvers.exhaustive import ExhaustiveSearch
+from sparsesim.solvers.gradient_pursuit import GradientPursuit
 from sparsesim.solvers.group_lasso import GroupLasso, TreeLasso
 from sparsesim.solvers.least_squares import least_squares_on_support
-from sparsesim.solvers.message_passing import ApproximateMessagePassing, VectorAMP
+from sparsesim.solvers.message_passing import ApproximateMessagePassing, MessagePassingSparseBayes, VectorAMP
 from sparsesim.solvers.priors import BernoulliGaussian
 from sparsesim.solvers.proximal_gradient import FISTA
-from sparsesim.solvers.pursuit import OrthogonalMatchingPursuit
-from sparsesim.solvers.sparse_bayes import SparseBayesianLearning
+from sparsesim.solvers.pursuit import MatchingPursuit, OrthogonalMatchingPursuit
+from sparsesim.solvers.sparse_bayes import KroneckerSparseBayes, SparseBayesianLearning
+from sparsesim.solvers.stagewise import StagewisePursuit
 from sparsesim.solvers.subspace import CoSaMP, SubspacePursuit
 from sparsesim.solvers.thresholding import HardThresholdingPursuit, IterativeHardThresholding
 
@@ -299,7 +302,124 @@ def test_message_passing_ends_at_one_fixed_point_from_every_start_and_soonest_fr
     assert again.iterations.mean() < 0.2 * cold.iterations.mean()
 
 
+@pytest.mark.parametrize("non_negative", [False, True])
+@pytest.mark.parametrize("kind", [MatchingPursuit, GradientPursuit])
+def test_selections_go_on_from_where_they_stopped_and_from_no_start_fit_worse(kind, non_negative):
+    x, atoms = world(16)
+    short, long = kind(3, non_negative=non_negative), kind(8, non_negative=non_negative)
+    five = dataclasses.replace(long, k=5)
+    for one, close in ((x, 1e-12), (x.astype(np.float32), 1e-5)):
+        warm = five.encode_from(one, atoms, short.encode(one, atoms))
+        assert warm.dtype == one.dtype
+        np.testing.assert_allclose(warm.toarray(), long.encode(one, atoms).toarray(), atol=close)
+        nothing = five.encode_from(one, atoms, Codes((30, 24)))
+        assert np.array_equal(nothing.toarray(), five.encode(one, atoms).toarray())
+    for start in [*starts(x, atoms), Codes(np.full((30, 24), 1e200))]:
+        codes = five.encode_from(x, atoms, start)
+        kept = np.maximum(start.toarray(), 0) if non_negative else start.toarray()
+        with np.errstate(over="ignore"):
+            before = np.minimum(error(x, atoms, kept), np.square(x).sum(axis=1))
+        assert np.all(error(x, atoms, codes) <= before + 1e-12)
+        assert not non_negative or codes.data.min() > 0
+    near = dataclasses.replace(long, tolerance=0.5)  # of ||x||, not of what the start leaves: nothing is left to do
+    ended = near.encode(x, atoms)
+    done = error(x, atoms, ended) <= 0.25 * np.square(x).sum(axis=1)
+    assert done.mean() > 0.5
+    np.testing.assert_array_equal(near.encode_from(x, atoms, ended).toarray()[done], ended.toarray()[done])
+
+
+@pytest.mark.parametrize("non_negative", [False, True])
+def test_stages_add_to_the_atoms_of_a_start_and_fit_no_worse_than_these(non_negative):
+    x, atoms = world(17)
+    encoder = StagewisePursuit(6, 1.5, non_negative=non_negative)
+    cold = encoder.encode(x, atoms)
+    assert np.array_equal(encoder.encode_from(x, atoms, Codes((30, 24))).toarray(), cold.toarray())
+    one, rest = dataclasses.replace(encoder, stages=1), dataclasses.replace(encoder, stages=9)
+    if not non_negative:  # where a chosen atom without a positive code is forgotten between the two
+        np.testing.assert_allclose(
+            rest.encode_from(x, atoms, one.encode(x, atoms)).toarray(), cold.toarray(), atol=1e-12
+        )
+    for start in starts(x, atoms):
+        codes = encoder.encode_from(x, atoms, start)
+        assert np.diff(codes.indptr).max() <= 6 and (not non_negative or codes.data.min() > 0)
+        kept = np.maximum(start.toarray(), 0) if non_negative else start.toarray()
+        np.put_along_axis(kept, np.argsort(-np.abs(kept), axis=1, kind="stable")[:, 6:], 0, axis=1)
+        if non_negative:
+            begun = [nnls(np.where(row > 0, atoms.T, 0), each)[1] ** 2 for row, each in zip(kept, x, strict=True)]
+        else:
+            begun = error(x, atoms, least_squares_on_support(x, atoms, Codes(kept)))
+        assert np.all(error(x, atoms, codes) <= np.array(begun) + 1e-12)
+
+
+@pytest.mark.parametrize("rule", [{}, {"penalty": 0.05}, {"tolerance": 0.3}, {"non_negative": True}])
+def test_a_search_of_all_supports_proves_the_same_minimum_in_no_more_nodes_with_one_to_beat(rule):
+    x, atoms = world(18, n=12, d=8, p=16)
+    encoder = ExhaustiveSearch(4, **rule)
+    cold = encoder.certified(x, atoms)
+    assert cold.proven.all()
+    for start in [*starts(x, atoms), cold.codes]:
+        warm = encoder.certified(x, atoms, start)
+        assert warm.proven.all() and np.all(warm.nodes <= cold.nodes)
+        np.testing.assert_allclose(warm.codes.toarray(), cold.codes.toarray(), atol=1e-10)  # unique but for accidents
+        np.testing.assert_allclose(warm.bound, cold.bound, atol=1e-12 * np.square(x).sum(axis=1).max())
+    brief = dataclasses.replace(encoder, max_nodes=1)
+    kept = brief.encode_from(x, atoms, cold.codes)  # what cannot be proven is kept
+    np.testing.assert_allclose(kept.toarray(), cold.codes.toarray(), atol=1e-10)
+    lost = np.abs(brief.encode(x, atoms).toarray() - cold.codes.toarray()).max()
+    assert lost > 1.0 or "tolerance" in rule  # with which few atoms do, and these are found at once
+
+
+@pytest.mark.parametrize("non_negative", [False, True])
+def test_reweighted_lassos_end_where_they_do_from_no_start(non_negative):
+    x, atoms = world(19)
+    encoder = ReweightedLasso(PENALTY, non_negative=non_negative, tolerance=1e-12)
+    cold = encoder.encode(x, atoms)
+    for start in [*starts(x, atoms), cold]:
+        np.testing.assert_allclose(encoder.encode_from(x, atoms, start).toarray(), cold.toarray(), atol=1e-7)
+
+
+@pytest.mark.parametrize("update", ["alternating", "singular"])
+def test_kronecker_variances_begin_at_the_product_nearest_a_start(update):
+    x, atoms = world(20)
+    encoder = KroneckerSparseBayes(6, 4, 0.01, update)
+    cold = encoder.learned(x, atoms)
+    brief = dataclasses.replace(encoder, max_iter=10)
+    ahead = brief.learned(x, atoms, cold.codes).cost < brief.learned(x, atoms).cost
+    assert ahead.mean() > (0.9 if update == "alternating" else 0.5)
+    if update == "alternating":  # whose cost never rises, but for pruning
+        for start in starts(x, atoms):
+            before = dataclasses.replace(encoder, max_iter=1, prune=0.0)
+            worse = np.maximum(before.learned(x, atoms).cost, before.learned(x, atoms, start).cost)
+            found = dataclasses.replace(encoder, prune=0.0).learned(x, atoms, start)
+            assert np.all(found.cost <= worse + 1e-9 * np.abs(worse))
+    assert np.array_equal(encoder.encode_from(x, atoms, Codes((30, 24))).toarray(), cold.codes.toarray())
+
+
+def test_sparse_bayes_by_messages_goes_on_from_its_end_and_leaves_a_start_that_fits_worse_than_zero():
+    rng = np.random.default_rng(21)
+    atoms = rng.standard_normal((80, 60))
+    atoms /= np.linalg.norm(atoms, axis=1, keepdims=True)
+    truth = (rng.random((10, 80)) < 0.08) * rng.standard_normal((10, 80))
+    x = truth @ atoms + 0.01 * rng.standard_normal((10, 60))
+    encoder = MessagePassingSparseBayes(1e-4)
+    cold = encoder.passed(x, atoms)
+    for start in (Codes((10, 80)), Codes(np.full((10, 80), 1e3))):
+        assert np.array_equal(encoder.encode_from(x, atoms, start).toarray(), cold.codes.toarray())
+    again = encoder.passed(x, atoms, cold.codes)
+    # variances know nothing of the start's posterior spread, and small ones creep: a sixth of the steps is saved here
+    assert not again.diverged.any() and again.iterations.mean() < cold.iterations.mean()
+    spread = np.sqrt(np.square(cold.codes.toarray() - truth).mean())
+    for start in (cold.codes, Codes(truth)):  # other fixed points, as near to the truth: posterior deviations are 0.01
+        found = encoder.encode_from(x, atoms, start).toarray()
+        assert np.sqrt(np.square(found - truth).mean()) < 1.05 * spread < 0.01
+
+
 WARM = [
+    MatchingPursuit(4),
+    GradientPursuit(4),
+    StagewisePursuit(4),
+    ExhaustiveSearch(2),
+    ReweightedLasso(PENALTY),
     FISTA(PENALTY),
     Lasso(PENALTY),
     ElasticNet(PENALTY, 0.1),

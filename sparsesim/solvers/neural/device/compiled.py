@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sparsesim.solvers.neural.device import reference
-from sparsesim.solvers.neural.device.reference import Places, State, by_column, integers
+from sparsesim.solvers.neural.device.reference import Places, State, by_column, counted, integers
 
 try:
     import triton
@@ -125,7 +125,7 @@ def add_sums_(bounds: Tensor, index: Tensor, weight: Tensor, table: Tensor, out:
     chunks = rows + len(index) // CHUNK  # as many as there can be: shapes must not depend on values
     first = torch.zeros_like(bounds)
     first[1:] = ((bounds.diff() + (CHUNK - 1)) // CHUNK).cumsum(0)
-    place = torch.arange(chunks, dtype=bounds.dtype, device=bounds.device)
+    place = counted(chunks, 1, bounds.dtype, bounds.device)
     owner = (torch.searchsorted(first, place, right=True) - 1).clamp_max(rows - 1)
     parts = torch.empty((chunks, d), dtype=table.dtype, device=table.device)
     block = min(COLUMNS, triton.next_power_of_2(d))

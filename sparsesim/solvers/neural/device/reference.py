@@ -7,12 +7,21 @@ Indices are int32. Each function has a twin in ``compiled``.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 Places = tuple[Tensor, Tensor]  # columns, and whether the place is filled
 State = tuple[Tensor, Tensor, Tensor, Tensor]  # weights, their gradient, and its two moments, each flat
+
+
+@lru_cache(maxsize=256)
+def counted(stop: int, step: int, kind: torch.dtype, device: torch.device) -> Tensor:
+    """Return 0, step, 2 step, ... below ``stop``, made once for each shape that is trained; nobody may write to it."""
+    with torch.inference_mode(False):  # a caller may be in it, and a training that comes later is not
+        return torch.arange(0, stop, step, dtype=kind, device=device)
 
 
 def integers(u: Tensor, magnitude: bool) -> Tensor:
@@ -27,7 +36,7 @@ def _first(keys: Tensor, k: int) -> Tensor:
     if keys.dtype == torch.int64:
         return keys.sort(dim=-1, descending=True, stable=True).indices[:, :k]
     p = keys.shape[-1]  # one integer holds the key and, below it, the column: no two are equal
-    late = torch.arange(p - 1, -1, -1, device=keys.device)
+    late = counted(p, 1, torch.int64, keys.device).flip(0)
     return keys.to(torch.int64).mul_(2**32).add_(late).topk(k, dim=-1).indices
 
 
@@ -41,7 +50,7 @@ def largest_of_rows(u: Tensor, k: int, limits: Tensor | None = None, magnitude: 
     found = _first(keys, k)
     missing = keys.gather(-1, found) <= 0
     if limits is not None:
-        missing |= torch.arange(k, device=u.device) >= limits.unsqueeze(-1)
+        missing |= counted(k, 1, torch.int64, u.device) >= limits.unsqueeze(-1)
     columns = found.masked_fill(missing, p).sort(dim=-1).values
     return columns.clamp_max(p - 1).to(torch.int32), columns < p
 
@@ -49,7 +58,7 @@ def largest_of_rows(u: Tensor, k: int, limits: Tensor | None = None, magnitude: 
 def by_column(index: Tensor, columns: int) -> tuple[Tensor, Tensor]:
     """Return ``bounds (columns + 1,)`` and the places ``(N,)`` of a sparse matrix column by column, in their order."""
     ordered, places = index.sort(stable=True)
-    edges = torch.arange(columns + 1, dtype=index.dtype, device=index.device)
+    edges = counted(columns + 1, 1, index.dtype, index.device)
     return torch.searchsorted(ordered, edges, out_int32=True), places.to(torch.int32)
 
 
@@ -70,7 +79,7 @@ def add_sums_(bounds: Tensor, index: Tensor, weight: Tensor, table: Tensor, out:
 
 def dots(bounds: Tensor, index: Tensor, left: Tensor, right: Tensor) -> Tensor:
     """Return the inner products ``(N,)`` of ``left[row]`` and ``right[index]`` for each place of each row."""
-    places = torch.arange(len(index), dtype=bounds.dtype, device=bounds.device)
+    places = counted(len(index), 1, bounds.dtype, bounds.device)
     rows = torch.searchsorted(bounds, places, right=True) - 1
     return (left.index_select(0, rows) * right.index_select(0, index)).sum(-1)
 

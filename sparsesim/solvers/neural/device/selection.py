@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sparsesim.solvers.neural.device.place import operations
+from sparsesim.solvers.neural.device.reference import counted
 from sparsesim.solvers.neural.selected import Selection
 from sparsesim.solvers.neural.sink import Sink
 
@@ -27,12 +28,20 @@ class Placed(Selection):
     filled: Tensor
     shape: tuple[int, ...]
     whole: Placed | None = None  # that of which this is a part: both share the order by latents
+    known_rows: Tensor | None = None
 
     @cached_property
     def rows(self) -> Tensor:
         """Return the row of each place."""
-        places = torch.arange(len(self.index), dtype=torch.int32, device=self.index.device)
+        if self.known_rows is not None:
+            return self.known_rows
+        places = counted(len(self.index), 1, torch.int32, self.index.device)
         return torch.searchsorted(self.bounds, places, right=True, out_int32=True) - 1
+
+    @cached_property
+    def empty(self) -> Tensor:
+        """Return where nobody speaks."""
+        return ~self.filled
 
     @cached_property
     def by_latent(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -50,12 +59,12 @@ class Placed(Selection):
         return total.view(*self.shape[:-2], p)
 
     def smallest(self, values: Tensor) -> Tensor:
-        known = values.detach().masked_fill(~self.filled, torch.inf)
+        known = values.detach().masked_fill(self.empty, torch.inf)
         return known.view(self.members[0], -1).amin(-1).view(self.shape[:-2])
 
     def smallest_of_latents(self, values: Tensor) -> Tensor:
         members, _, p = self.members
-        known = values.detach().masked_fill(~self.filled, torch.inf)
+        known = values.detach().masked_fill(self.empty, torch.inf)
         least = known.new_full((members * p,), torch.inf)
         least.scatter_reduce_(0, self.index.to(torch.int64), known, "amin")
         return least.view(*self.shape[:-2], p)
@@ -69,7 +78,9 @@ class Placed(Selection):
 
     def restricted(self, low: int, high: int) -> tuple[Selection, Tensor | slice]:
         local = self.index % self.shape[-1]
-        return replace(self, filled=self.filled & (local >= low) & (local < high), whole=self), slice(None)
+        return replace(
+            self, filled=self.filled & (local >= low) & (local < high), whole=self, known_rows=self.rows
+        ), slice(None)
 
     def values_at(self, x: Tensor, encoder: Tensor, encoder_bias: Tensor, bias: Tensor, u: Tensor) -> Tensor:
         values: Tensor = _Values.apply(x, encoder, encoder_bias, bias, u, self)  # type: ignore[no-untyped-call]
@@ -101,13 +112,13 @@ class _Values(torch.autograd.Function):
         ctx.save_for_backward(x, encoder, bias)
         p = chosen.shape[-1]
         place = chosen.rows.to(torch.int64) * p + chosen.index % p
-        return u.detach().reshape(-1).index_select(0, place).masked_fill_(~chosen.filled, 0.0)
+        return u.detach().reshape(-1).index_select(0, place).masked_fill_(chosen.empty, 0.0)
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
         x, encoder, bias = ctx.saved_tensors
         chosen, (for_encoder, for_threshold, for_bias) = ctx.chosen, ctx.sinks
-        kernels, slope = operations(x), slopes[0].masked_fill(~chosen.filled, 0.0)
+        kernels, slope = operations(x), slopes[0].masked_fill(chosen.empty, 0.0)
         bounds, rows, places = chosen.by_latent
         by_latent = slope.index_select(0, places)
         weights, total = for_encoder.open(), torch.zeros_like(for_threshold.like)
@@ -127,7 +138,7 @@ class _Decoded(torch.autograd.Function):
     def forward(ctx: Any, values: Tensor, decoder: Tensor, chosen: Placed) -> Tensor:
         ctx.chosen, ctx.sink = chosen, Sink(decoder)
         ctx.save_for_backward(values, decoder)
-        weight = values.detach().masked_fill(~chosen.filled, 0.0)
+        weight = values.detach().masked_fill(chosen.empty, 0.0)
         out: Tensor = operations(values).sums(chosen.bounds, chosen.index, weight, _flat(decoder))
         return out.view(*chosen.shape[:-1], decoder.shape[-1])
 
@@ -135,8 +146,8 @@ class _Decoded(torch.autograd.Function):
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
         values, decoder = ctx.saved_tensors
         chosen, slope = ctx.chosen, _flat(slopes[0])
-        kernels, weight = operations(values), values.masked_fill(~chosen.filled, 0.0)
-        towards = kernels.dots(chosen.bounds, chosen.index, slope, _flat(decoder)).masked_fill_(~chosen.filled, 0.0)
+        kernels, weight = operations(values), values.masked_fill(chosen.empty, 0.0)
+        towards = kernels.dots(chosen.bounds, chosen.index, slope, _flat(decoder)).masked_fill_(chosen.empty, 0.0)
         if not ctx.needs_input_grad[1]:
             return towards, None, None
         bounds, rows, places = chosen.by_latent
@@ -176,7 +187,7 @@ class Masked(Selection):
         return self.sums_of_rows(values).sum(-1)
 
     def restricted(self, low: int, high: int) -> tuple[Selection, Tensor | slice]:
-        latents = torch.arange(self.shape[-1], device=self.mask.device)
+        latents = counted(self.shape[-1], 1, torch.int64, self.mask.device)
         return Masked(self.mask & (latents >= low) & (latents < high)), slice(None)
 
     def values_at(self, x: Tensor, encoder: Tensor, encoder_bias: Tensor, bias: Tensor, u: Tensor) -> Tensor:
@@ -188,9 +199,17 @@ class Masked(Selection):
 
 
 @lru_cache(maxsize=64)
+def _repeated(rows: int, times: int, device: torch.device) -> Tensor:
+    """Return the numbers of ``rows`` rows, each ``times`` times."""
+    with torch.inference_mode(False):
+        return counted(rows * times, 1, torch.int32, device).div(times, rounding_mode="floor")
+
+
+@lru_cache(maxsize=64)
 def _vector(numbers: tuple[int, ...], device: torch.device) -> Tensor:
     """Return ``numbers`` on ``device``; the copy is made once, since a captured graph must not wait for the host."""
-    return torch.tensor(numbers, dtype=torch.int32, device="cpu").to(device)
+    with torch.inference_mode(False):
+        return torch.tensor(numbers, dtype=torch.int32, device="cpu").to(device)
 
 
 def _most(k: Tensor, members: int, device: torch.device) -> tuple[int, Tensor | None]:
@@ -207,10 +226,11 @@ def select_rows(u: Tensor, k: Tensor, *, magnitude: bool = False) -> Placed:
     if limits is not None:
         limits = limits.unsqueeze(1).expand(members, batch).reshape(-1)
     columns, filled = operations(u).largest_of_rows(_flat(u), most, limits, magnitude)
-    start = torch.arange(0, members * p, p, dtype=torch.int32, device=u.device)
-    index = (columns.view(members, batch, most) + start[:, None, None]).reshape(-1)
-    bounds = torch.arange(0, members * batch * most + 1, most, dtype=torch.int32, device=u.device)
-    return Placed(bounds, index, filled.reshape(-1), tuple(u.shape))
+    start = counted(members * p, p, torch.int32, u.device)
+    index = columns if members == 1 else columns.view(members, batch, most) + start[:, None, None]
+    bounds = counted(members * batch * most + 1, most, torch.int32, u.device)
+    rows = _repeated(members * batch, most, u.device)
+    return Placed(bounds, index.reshape(-1), filled.reshape(-1), tuple(u.shape), known_rows=rows)
 
 
 def select_batches(u: Tensor, numbers: Tensor, *, magnitude: bool = False) -> Placed:
@@ -220,8 +240,8 @@ def select_batches(u: Tensor, numbers: Tensor, *, magnitude: bool = False) -> Pl
     columns, filled = operations(u).largest_of_rows(
         u.detach().reshape(members, -1), min(most, batch * p), limits, magnitude
     )
-    member = torch.arange(members, dtype=torch.int32, device=u.device).unsqueeze(1)
+    member = counted(members, 1, torch.int32, u.device).unsqueeze(1)
     rows = (columns // p + member * batch).reshape(-1)
-    edges = torch.arange(members * batch + 1, dtype=torch.int32, device=u.device)
-    bounds = torch.searchsorted(rows, edges, out_int32=True)
-    return Placed(bounds, (columns % p + member * p).reshape(-1), filled.reshape(-1), tuple(u.shape))
+    bounds = torch.searchsorted(rows, counted(members * batch + 1, 1, torch.int32, u.device), out_int32=True)
+    index = (columns % p + member * p).reshape(-1)
+    return Placed(bounds, index, filled.reshape(-1), tuple(u.shape), known_rows=rows)

@@ -42,7 +42,7 @@ ROWS = {
 PUBLISHED = {"topk_1": 1.0, "topk_1.5": 0.984, "topk_2.5": 0.945, "gba_full": 1.0, "gba_wrong": 0.383}
 SCALE = (
     "The published run has 128 features in 42 dimensions, and a length of training that is not stated; here are 64 in "
-    "32, and 3,000 steps. Training decides: after four times as many steps the full range finds twenty times as many "
+    "32, and 3,000 steps. Training decides: after four times as many steps the full range finds many times as many "
     "features, and is not done (tested)."
 )
 STEPS = (

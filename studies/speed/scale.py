@@ -152,7 +152,9 @@ def evaluated(
     rows += [row("scale", f"{name} of that fit", "topk", value, "of 1") for name, value in scores.items()]
     if peer is not None:
         theirs = peer.ask("evaluate", options.peer_samples)["seconds"] * many / options.peer_samples
-        rows.append(row("scale", f"sae-lens: evaluation on {many:,} samples, projected", "topk", theirs, "s"))
+        rows.append(
+            row("scale", f"sae-lens: evaluation on {many:,} samples, projected", options.kinds[-1], theirs, "s")
+        )
     return rows
 
 

@@ -70,7 +70,8 @@ def paired(rho: float) -> FeatureSpec:
 class StartsCell:
     """What the best of some members of a group learned, by its own squared error on held-out samples.
 
-    With one active latent training often ends with a latent that never fires, which the error shows.
+    With one active latent training often ends with a latent that never fires, and a single latent at the rarer
+    feature; the error shows both.
     """
 
     group: Group
@@ -130,7 +131,7 @@ METRICS: tuple[Any, ...] = (
 class Size:
     """What a tier spends; ``escapes`` are the steps after which a free bias is looked at.
 
-    Of ``starts`` initialisations with one active latent the best is shown.
+    Of ``starts`` initialisations of a single latent, or of one active latent, the best is shown.
     """
 
     seeds: int
@@ -206,7 +207,7 @@ def study(tier: Tier) -> Study:
     """Return the four parts at ``tier``; all seeds and laws of a solver train as one batched model."""
     size, cells = SIZES[tier], dict[Labels, Cell]()
     for named in (*_single(size), *_wide(size), *_topk(size)):
-        starts = size.starts if next(iter(named))[0] == "topk" else 1
+        starts = size.starts if next(iter(named))[0] in ("single", "topk") else 1
         seeded = [(key, seed) for seed in range(size.seeds) for key in named]
         group = tuple(
             FitCell(world, seed, size.n_test, solver, size.n_train, start)

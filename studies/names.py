@@ -40,4 +40,5 @@ NAMES = (
     "kron",
     "spade_map",
     "bench_l0",
+    "gap_bars",
 )

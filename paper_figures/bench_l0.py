@@ -21,8 +21,9 @@ CAPTION = (
     "1,024 features in 128 dimensions with trees, correlations and true rates, 256 latents; six scores by the "
     "definitions of the benchmark against the number of active latents. Lines: autoencoders, means over the seeds with "
     "95% intervals. References: random directions with OMP (dashed grey), the true atoms of the 256 most frequent "
-    "features as a matched filter (dotted) or with OMP (green), linear probes of those features (diamond) and their "
-    "true codes (star), which are all there is to find in 256 latents. The vertical line is the true L0 of those "
+    "features as a matched filter (dotted), with OMP (green) or the lasso (dash-dotted), linear probes of those "
+    "features (diamond) and their true codes (star), which are all there is to find in 256 latents. The vertical line "
+    "is the true L0 of those "
     "features. MCC is averaged over latents, as the benchmark does, and cannot tell the other 768 features are missing."
 )
 SOURCE = "arXiv:2602.14687 and the results page of the benchmark, L0 = 25 (the true L0 of the features that fit)"
@@ -38,10 +39,11 @@ REFERENCES = {
     "random": Look("floor: random directions with OMP", FLOOR, "x"),
     "matched_filter": Look("true atoms as a matched filter", "#4d9221", ""),
     "true_omp": Look("true atoms with OMP", CEILING, ""),
+    "true_lasso": Look("true atoms with the lasso", CEILING, ""),
     "probes": Look("linear probes, supervised", "#0b5d8a", "D"),
     "perfect": Look("true codes of the frequent features", "#1d2430", "*"),
 }
-STYLES = {"random": "--", "matched_filter": ":", "true_omp": "-"}
+STYLES = {"random": "--", "matched_filter": ":", "true_omp": "-", "true_lasso": "-."}
 PANELS = {
     "saelens_f1": "F1 of the latents",
     "saelens_mcc": "MCC",
@@ -188,6 +190,8 @@ def _references(table: Table) -> list[Claim]:
     best = np.max([at_truth(table, name, "saelens_f1") for name in SHOWN], axis=0)
     variance = np.max([at_truth(table, name, "saelens_explained_variance") for name in SHOWN], axis=0)
     perfect = at_truth(table, "perfect", "saelens_explained_variance")
+    greedy, priced = (at_truth(table, name, "saelens_f1") - best for name in ("true_omp", "true_lasso"))
+    gain = _interval(priced - greedy)
     return [
         Claim(
             "Autoencoders probe poorly: supervised linear probes detect the same number of features better.",
@@ -207,10 +211,20 @@ def _references(table: Table) -> list[Claim]:
             tier="laptop",
         ),
         Claim(
-            "Sparse coding in the true atoms finds the features better than any autoencoder learns to.",
+            "Greedy sparse coding in the true atoms finds the features better than any autoencoder learns to.",
             "native",
             "F1 at the true L0, true atoms with OMP - best autoencoder",
-            _interval(at_truth(table, "true_omp", "saelens_f1") - best),
+            _interval(greedy),
+            Above(0.0),
+            tier="laptop",
+            note="The encoder loses it, not the atoms: OMP takes equally many features of every sample. The lasso, "
+            f"which does not, scores {gain.mean:.2f} [{gain.low:.2f}, {gain.high:.2f}] more in the same atoms.",
+        ),
+        Claim(
+            "A priced code in the true atoms finds the features better than any autoencoder learns to.",
+            "native",
+            "F1 at the true L0, true atoms with the lasso - best autoencoder",
+            _interval(priced),
             Above(0.0),
             tier="laptop",
         ),

@@ -20,6 +20,7 @@ from sparsesim.metrics import codes, peer
 from sparsesim.metrics.evaluation import Evaluation
 from sparsesim.solvers.base import Encoder, FittedDictionary, Solver, Status
 from sparsesim.solvers.baselines import RandomDictionary
+from sparsesim.solvers.convex import Lasso
 from sparsesim.solvers.neural.batch_topk import BatchTopK
 from sparsesim.solvers.neural.jump_relu import JumpReLU
 from sparsesim.solvers.neural.matryoshka import Matryoshka
@@ -170,6 +171,7 @@ class Size:
     counts: tuple[int, ...] = (3, 6, 9)
     l1: tuple[float, ...] = (5.0, 3.6, 2.6)
     l0: tuple[float, ...] = (3.0, 1.7, 1.1)
+    price: tuple[float, ...] = (4.0, 3.0, 1.6)  # of the lasso in the true atoms
 
 
 SIZES = {
@@ -205,6 +207,7 @@ def study(tier: Tier) -> Study:
             given: dict[str, Encoder | str] = {
                 "matched_filter": CorrelationTopK(k, non_negative=True),
                 "true_omp": OrthogonalMatchingPursuit(k, non_negative=True),
+                "true_lasso": Lasso(size.price[point], non_negative=True),
             }
             if point == 1:
                 given |= {"probes": "probes", "perfect": "perfect"}

@@ -159,8 +159,8 @@ def claims(table: Table) -> list[Claim]:
             Near(1.0, 0.3),
             tier="laptop",
             note="Theory is for errors of atoms that are independent of each other and of the codes, as m grows. True "
-            "atoms that are turned independently cost what it says, up to the finite size (tested): the errors of learned "
-            "atoms are not of that kind.",
+            "atoms that are turned independently cost what it says, up to the finite size (tested): the errors of "
+            "learned atoms are not of that kind.",
         ),
         Claim(
             "No encoder beats the optimal one on the same atoms.",

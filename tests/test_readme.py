@@ -15,7 +15,7 @@ README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encodi
 
 def test_the_python_blocks_run_in_order_and_the_model_beats_chance(capsys, tmp_path, monkeypatch):
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     monkeypatch.chdir(tmp_path)  # one of them saves a world, one a report
     flat = Arena("flat", worlds.flat(8, 0.2), "Does it work?")
     tiny = Protocol("tiny", 1, (flat,), ("topk",), 2, 2, 200, 100, 30, 32, shares=(1.0,))

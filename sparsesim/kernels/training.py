@@ -122,7 +122,7 @@ def reconstruct_(indptr: Any, indices: Any, values: Any, table: Any, bias: Any, 
     These are ``values @ table`` + the row of ``bias`` of the member, ``factor`` times the reconstruction less ``x``,
     the squared norm of that without the factor, and the slope's products with the rows of the table that were used.
     """
-    reconstruction, slope, energy, towards = out
+    reconstruction, slope, energy, towards = out[0], out[1], out[2], out[3]  # unpacked, ``energy[row]`` is not written
     batch = len(x) // len(bias)
     for row in prange(len(x)):
         target, residual = reconstruction[row], slope[row]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, find, given, settings
+from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 
 from sparsesim import Role, stream
@@ -161,21 +161,24 @@ def test_every_feature_of_every_support_fires_as_often_as_promised(drawn):
     assert law.marginals().max() <= 1.0
 
 
-def test_worlds_reach_every_axis():
-    reached = set()
+def _kinds(spec):
+    laws = (spec.support, spec.geometry, spec.magnitude, spec.noise, getattr(spec.support, "rates", None))
+    return {type(law).__name__ for law in laws}
 
-    @settings(max_examples=300)
-    @given(strategies.worlds())
-    def collect(spec):
-        reached.update(type(law).__name__ for law in (spec.support, spec.geometry, spec.magnitude, spec.noise))
-        reached.add(type(getattr(spec.support, "rates", None)).__name__)
 
-    collect()
-    assert {kind.__name__ for kind in (Bernoulli, ExactlyK, Forest, ExclusiveGroups, CorrelatedBernoulli)} <= reached
-    assert {"Orthonormal", "RandomSphere", "LowCoherence", "GivenAtoms", "Cones"} <= reached
-    assert {"Constant", "Uniform", "HalfNormal", "LogNormal", "SignedGaussian", BernoulliSign.__name__} <= reached
-    assert {"Gaussian", "SignalToNoise"} <= reached
-    assert {"EqualRates", "GivenRates", "ZipfRates"} <= reached
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(one.__name__ for one in (Bernoulli, ExactlyK, Forest, ExclusiveGroups, CorrelatedBernoulli, BernoulliSign)),
+        *("Orthonormal", "RandomSphere", "LowCoherence", "GivenAtoms", "Cones"),
+        *("Constant", "Uniform", "HalfNormal", "LogNormal", "SignedGaussian", "Gaussian", "SignalToNoise"),
+        *("EqualRates", "GivenRates", "ZipfRates"),
+    ],
+)
+def test_worlds_reach_every_axis(kind):
+    # Which examples come first depends on the modules that are loaded, whose constants hypothesis tries.
+    once = settings(SEARCH, phases=(Phase.generate,))  # the first that is found, not the smallest
+    assert kind in _kinds(find(strategies.worlds(), lambda spec: kind in _kinds(spec), settings=once))
 
 
 def test_examples_shrink_to_the_plain_ones():

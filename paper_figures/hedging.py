@@ -47,9 +47,8 @@ WIDE = {
     "random": Look("random dictionary", FLOOR, "x"),
 }
 STUCK = (
-    "Seeds that miss the optimum are in other minima: in most one latent never fires, and the error is that of a "
-    "single latent, the smallest eigenvalue of E x x^T, to four digits; in one (uneven) the more frequent feature "
-    "gives way, at the error that the formula has with the two exchanged. The other seeds are on the optimum."
+    "One start may end in another minimum, in most of which one latent never fires; of several the one of least error "
+    "is shown."
 )
 ANGLE = 0.03  # rad: noise of training by batches
 SCORE = 0.05

@@ -113,8 +113,7 @@ class Entry:
 class EntryCell:
     """One entry of what the best of some members of a group learned, by their own loss on held-out samples.
 
-    Which is best is seen without the truth. Near the transition the minima are close in loss, and the
-    child is alone in a few samples of a thousand: that takes as many samples as the training.
+    Which is best is seen without the truth.
     """
 
     group: Group
@@ -252,9 +251,9 @@ def _training(steps: int, batch_size: int) -> Training:
 RATIOS = (0.0, 0.3, 0.5, 0.7, 0.85, 1.0, 1.5, 2.5, 4.0)
 SIZES = {
     Tier.SMOKE: Size(2, 2, 2_000, 300, _training(120, 64), (0.2,), (0.0, 0.5, 4.0), 1, (0.05,)),
-    Tier.LAPTOP: Size(5, 10, 50_000, 50_000, _training(4_000, 256), (0.05, 0.1, 0.2), RATIOS, 3, (0.02, 0.05)),
+    Tier.LAPTOP: Size(5, 10, 50_000, 2_000, _training(4_000, 256), (0.05, 0.1, 0.2), RATIOS, 3, (0.02, 0.05)),
     Tier.PAPER: Size(
-        10, 20, 500_000, 500_000, _training(40_000, 1_024), (0.02, 0.05, 0.1, 0.2), RATIOS, 10, (0.01, 0.05)
+        10, 20, 500_000, 10_000, _training(40_000, 1_024), (0.02, 0.05, 0.1, 0.2), RATIOS, 10, (0.01, 0.05)
     ),
 }
 

@@ -21,9 +21,10 @@ QUESTION = "How far does an l1 penalty tilt atoms towards what they occur with?"
 CAPTION = (
     "Top left: two orthonormal features; the tilt of the child's atom to the parent's (0 is the truth, 1 full "
     "absorption) by how often the child is alone, for three penalties l. Lines are the exact optimum, dotted its limit "
-    "for small penalties, circles trained autoencoders, crosses dictionary learning with exact codes. Top right: three "
-    "features with random joint supports; each tilt against its first order in the penalty. Bottom: four features in "
-    "50 dimensions, feature 1 the child of feature 0; cosines of encoder and decoder rows with the true features, the "
+    "for small penalties, circles trained autoencoders (of several starts the one of least own loss on held-out "
+    "samples), crosses dictionary learning with exact codes. Top right: three features with "
+    "random joint supports; each tilt against its first order in the penalty. Bottom: four features in 50 dimensions, "
+    "feature 1 the child of feature 0; cosines of encoder and decoder rows with the true features, the "
     "mean over seeds, and how often the parent's latent fires with its child and without. Bars are 95% t-intervals."
 )
 PAPER, POST = "arXiv:2409.14507", "Chanin et al. (2024), Toy models of feature absorption in SAEs"

@@ -35,6 +35,8 @@ from studies.amortisation import (
 from studies.amortisation.cells import atom_cosine, code_mcc, entry_error
 from studies.amortisation.encoders import LinearEstimate, Moments, PosteriorReadout, ScalarReadout, WarmStarted
 from studies.tiers import Tier
+from theory.denoisers import HalfNormal, SpikeSlab
+from theory.one_step import tied_noise
 
 NAMES = tuple(metric.__name__ for metric in METRICS)
 SEEDS = 3
@@ -212,6 +214,40 @@ def test_the_smallest_tier_runs_in_every_part():
     assert 0.6 < seen["ceiling", "tied"]["code_mcc"] < 0.8  # the sheet has 0.71 over six dictionaries
     assert seen["warm", "one_layer"]["code_mcc"] > seen["known", "one_layer"]["code_mcc"]
     assert atom_cosine in METRICS and SIZES[Tier.LAPTOP].seeds >= 5
+
+
+def of_one_energy(codes: np.ndarray, prior: SpikeSlab) -> np.ndarray:
+    """Scale each sample's codes until the energy about their mean is the expected one, which ends in a few steps."""
+    scaled = codes.copy()
+    for _ in range(20):
+        energy = np.square(scaled - prior.mean).sum(axis=1, keepdims=True)
+        scaled *= np.sqrt(codes.shape[1] * prior.variance / energy)
+    return scaled
+
+
+@pytest.mark.slow
+def test_the_diagnosis_that_few_active_features_miss_the_line_as_energies_differ_between_samples():
+    """One layer has one noise level for all samples; the interference that a sample has is its own energy over d."""
+    rate, m, rng = 0.02, 1024, np.random.default_rng(0)
+    prior, expected = SpikeSlab(rate, HalfNormal()), numbers.limits(rate).tied
+    codes = rng.random((1500, m)) < rate
+    codes = codes * np.abs(rng.standard_normal(codes.shape))
+    level = NOISE + np.square(codes - prior.mean).sum(axis=1, keepdims=True) / (DELTA * m)
+    scores = codes + np.sqrt(level) * rng.standard_normal(codes.shape)
+    estimate = prior.posterior(scores, tied_noise(prior.variance, DELTA, NOISE))[1]
+    predicted = np.square(estimate - codes).mean() / expected  # no dictionary, no interference: energies alone
+    found = []
+    for seed in range(3):
+        model = large(m, rate).build(stream(seed, Role.TRUTH))
+        batch = model.sample(200, stream(seed, Role.TEST))
+        drawn = batch.codes.toarray()
+        left = batch.x - drawn @ model.atoms
+        for own in (drawn, of_one_energy(drawn, prior)):
+            read = PosteriorReadout(rate, NOISE, True).encode(own @ model.atoms + left, model.atoms).toarray()
+            found.append(np.square(read - own).mean() / expected)
+    # 600 samples whose errors differ by half of their mean: a standard error of 0.02 to 0.04
+    assert 1.12 < predicted < 1.28 and abs(np.mean(found[::2]) - predicted) < 0.1
+    assert abs(np.mean(found[1::2]) - 1.0) < 0.05  # the control: one energy, and the finite system lies on the line
 
 
 @pytest.mark.skipif(not (TABLES / "amortisation.csv").is_file(), reason="the table of the laptop tier is not made yet")

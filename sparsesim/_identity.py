@@ -51,9 +51,14 @@ def fork(rng: Rng, count: int) -> list[Rng]:
     TypeError
         If ``rng`` is a number or anything else but a generator.
     """
+    check_generator(rng)
+    return [np.random.default_rng([int(word) for word in row]) for row in _words(rng, count)]
+
+
+def check_generator(rng: object) -> None:
+    """Raise TypeError unless ``rng`` is a numpy generator."""
     if not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng must be a numpy Generator, e.g. sparsesim.stream(0, Role.TRUTH); got {rng!r}.")
-    return [np.random.default_rng([int(word) for word in row]) for row in _words(rng, count)]
 
 
 def pass_over(rng: Rng, times: int, count: int) -> None:

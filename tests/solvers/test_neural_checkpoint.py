@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import sparsesim.generators as generators
 import sparsesim.solvers.neural.checkpoint as files
@@ -271,6 +272,13 @@ def test_a_checkpoint_of_another_training_is_refused_and_the_message_says_what_d
     ):
         with pytest.raises(ValueError, match=f"is of another {name}: .*delete this one"):
             fitted_in(tmp_path, **change)
+    plain = BatchTopK(12, 2.5, training=dataclasses.replace(TRAINING, steps=1, normalise=False))
+    fitted_in(tmp_path / "plain", plain)
+    for row in range(0, 300, 50):  # the first batch has 33 rows, and nothing is normalised
+        other = samples()
+        other[row] += 1.0
+        with pytest.raises(ValueError, match=r"is of another data: .*delete this one"):
+            fitted_in(tmp_path / "plain", plain, other)
     with monkeypatch.context() as patch:
         patch.setattr(files, "_version", lambda name: "0.0")
         with pytest.raises(ValueError, match="of another version of sparsesim"):
@@ -293,6 +301,36 @@ def test_a_torn_or_changed_file_is_refused(tmp_path):
     fitted_in(tmp_path)
 
 
+def test_wherever_one_bit_is_wrong_the_state_is_refused_or_as_it_was(tmp_path):
+    # Bits of dates and versions in the directory of the archive decide nothing; any other is seen.
+    TopK(2, 1, training=Training(steps=1, batch_size=2)).fit(samples(d=2), rng=rng(), checkpoint=Checkpoint(tmp_path))
+    path = tmp_path / STATE
+    content, identity = path.read_bytes(), json.loads(np.load(path)["facts"].tobytes())["identity"]
+    keeper = Keeper(Checkpoint(tmp_path), {})
+    keeper.identity = identity
+    arrays, facts = keeper.load()
+    directory = content.index(b"PK\x01\x02")
+    header = content.index(b"arrays/adam/mean.npy")
+    for place in [*range(directory, len(content)), *range(header, header + 160)]:
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        try:
+            found, said = keeper.load()
+        except ValueError as error:
+            assert "is cut off or damaged" in str(error)
+        else:
+            assert said == facts and found.keys() == arrays.keys()
+            for name, array in arrays.items():
+                np.testing.assert_array_equal(found[name], array)
+
+
+def test_what_cannot_be_opened_is_not_called_damaged(tmp_path):
+    (tmp_path / STATE).mkdir()
+    with pytest.raises(OSError, match=STATE):
+        fitted_in(tmp_path)
+
+
 def test_one_folder_is_for_one_training_at_a_time_and_arguments_are_checked(tmp_path):
     keeper = Keeper(Checkpoint(tmp_path), {})
     with keeper.alone(), pytest.raises(RuntimeError, match="another training is saving its state in"):
@@ -302,16 +340,41 @@ def test_one_folder_is_for_one_training_at_a_time_and_arguments_are_checked(tmp_
         Checkpoint(3)
     with pytest.raises(ValueError, match="every must lie in"):
         Checkpoint(tmp_path, every=0)
+    with pytest.raises(TypeError, match="rng must be a numpy Generator"):
+        SOLVERS[0].fit(samples(), rng=0, checkpoint=Checkpoint(tmp_path))
     with pytest.raises(TypeError, match="checkpoint must be a Checkpoint"):
         SOLVERS[0].fit(samples(), rng=rng(), checkpoint=str(tmp_path))
 
 
-def test_a_model_that_hides_what_changes_is_told_to_say_it(tmp_path):
+class Counter:
+    """Something that is not looked into."""
+
+
+def replaced(module):
+    module.seen = Counter()
+
+
+CHANGES = {
+    "another object": (Counter(), replaced),
+    "a list in place": ([0], lambda module: module.seen.append(1)),
+    "an entry of a list in a dictionary": ({"count": [0]}, lambda module: module.seen["count"].append(1)),
+    "an element of a set": ({0}, lambda module: module.seen.add(len(module.seen))),
+    "a tensor in place": (torch.zeros(()), lambda module: module.seen.add_(1)),
+    "an array in place": (np.zeros(2), lambda module: np.add(module.seen, 1, out=module.seen)),
+    "a generator": (rng(), lambda module: module.seen.random()),
+    "torch's generator": (torch.Generator(), lambda module: torch.rand((), generator=module.seen)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_model_that_hides_what_changes_is_told_to_say_it(change, tmp_path):
     class Hiding(TopKModule):
-        seen = None
+        def __init__(self, *settings):
+            super().__init__(*settings)
+            self.seen = CHANGES[change][0]
 
         def losses(self, x, step):
-            self.seen = [step.index]
+            CHANGES[change][1](self)
             return super().losses(x, step)
 
     @dataclasses.dataclass(frozen=True)

@@ -8,24 +8,30 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, final
+from typing import Any, BinaryIO, final
 
 import numpy as np
 import numpy.typing as npt
 
 from sparsesim._arrays import FloatArray, Rng, check_int
 from sparsesim._files import lock, write_whole
+from sparsesim._identity import check_generator
 
 STATE, LOCK = "checkpoint.npz", "checkpoint.lock"
-FORMAT = "sparsesim checkpoint 1"
+FORMAT = "sparsesim checkpoint 2"
 _LIBRARIES = ("sparsesim", "torch", "numpy", "numba")
 _FACTS = "facts"  # the array of bytes that holds what is no array, as JSON
+# What reading a damaged archive raises: of its directory, of a header of numpy's, of a flag that says it is encrypted.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, tokenize.TokenError, LookupError, ValueError, TypeError, AttributeError,
+           SyntaxError, EOFError, OSError, RuntimeError)  # fmt: skip
 _AGAIN = "Take another folder, or delete this one to start again."
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -39,7 +45,8 @@ class Checkpoint:
     The state goes to one file, written beside the former one and put in its place in one step, so that a kill leaves
     one of the two, whole. It holds weights, buffers, Adam's moments, generators of noise, the trace and the number of
     steps done. Solver, data and generator must be those that it was saved with, and so must the versions of torch,
-    numpy, numba and sparsesim: the bits of the result are those of an undisturbed training. (On another machine,
+    numpy, numba and sparsesim (another matrix is told from the former by all of its numbers, another stream by its
+    first batch): the bits of the result are those of an undisturbed training. (On another machine,
     or with another number of threads, a product of matrices may differ in its last bit, with or without a checkpoint.)
     A training that is done is read back. Nothing is pickled.
 
@@ -70,20 +77,39 @@ def _version(name: str) -> str:
         return "unknown"
 
 
-def digest(*parts: bytes) -> str:
-    """Return the SHA-256 (hex) of ``parts`` one after the other."""
-    return hashlib.sha256(b"".join(parts)).hexdigest()
+def digest(*parts: bytes | npt.NDArray[Any]) -> str:
+    """Return the SHA-256 (hex) of ``parts`` one after the other, bytes or C-contiguous arrays, none of them copied."""
+    whole = hashlib.sha256()
+    for part in parts:
+        whole.update(part)
+    return whole.hexdigest()
 
 
 def place_of(rngs: Sequence[Rng]) -> str:
-    """Return a digest of the states of generators."""
+    """Return a digest of the states of generators.
+
+    Raises
+    ------
+    TypeError
+        If one of them is a number or anything else but a generator.
+    """
+    for rng in rngs:
+        check_generator(rng)
     states = [rng.bit_generator.state for rng in rngs]
     return digest(json.dumps(states, sort_keys=True, default=lambda value: value.tolist()).encode())
 
 
 def content_of(batches: Sequence[FloatArray]) -> str:
     """Return a digest of the numbers in ``batches``."""
-    return digest(*(np.ascontiguousarray(batch).tobytes() for batch in batches))
+    return digest(*map(np.ascontiguousarray, batches))
+
+
+def _read(file: BinaryIO) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+    """Return arrays and facts of a saved state; what is raised where the file is damaged is one of `_DAMAGE`."""
+    with np.load(file, allow_pickle=False) as archive:  # zip checks the sum of each array when it is read
+        facts = json.loads(archive[_FACTS].tobytes())
+        # By the names that were saved: a damaged directory may leave some out.
+        return {name: archive[f"arrays/{name}"] for name in facts.get("arrays", ())}, facts
 
 
 @final
@@ -118,7 +144,7 @@ class Keeper:
 
     def save(self, step: int, arrays: Arrays, facts: Mapping[str, Any]) -> None:
         """Save the state after ``step`` steps."""
-        known = {"format": FORMAT, "identity": self.identity, "step": step, **facts}
+        known = {"format": FORMAT, "identity": self.identity, "step": step, "arrays": list(arrays), **facts}
         text = np.frombuffer(json.dumps(known).encode(), np.uint8)
         named = {_FACTS: text, **{f"arrays/{name}": array for name, array in arrays.items()}}
         write_whole(self.folder / STATE, lambda file: np.savez(file, allow_pickle=False, **named))
@@ -135,18 +161,17 @@ class Keeper:
         path = self.folder / STATE
         if not path.exists():
             return None
-        try:
-            with np.load(path, allow_pickle=False) as archive:  # zip checks the sum of each array when it is read
-                held = {name: archive[name] for name in archive.files}
-            facts = json.loads(held.pop(_FACTS).tobytes())
-        except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError, NotImplementedError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise ValueError(f"{path} is cut off or damaged ({reason:.200}). {_AGAIN}") from error
+        with open(path, "rb") as file:  # a file that may not be read is not damaged
+            try:
+                held, facts = _read(file)
+            except _DAMAGE as error:
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                raise ValueError(f"{path} is cut off or damaged ({reason:.200}). {_AGAIN}") from error
         if facts.get("format") != FORMAT:
             raise ValueError(f"{path} must be of format {FORMAT!r}; got {facts.get('format')!r}. {_AGAIN}")
         self._check(facts["identity"])
         self.last = facts["step"]
-        return {name.removeprefix("arrays/"): array for name, array in held.items()}, facts
+        return held, facts
 
     def _check(self, saved: Mapping[str, str]) -> None:
         for name in {**self.identity, **saved}:

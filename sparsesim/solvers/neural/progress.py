@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from sparsesim.solvers.neural.checkpoint import Keeper
+from sparsesim.solvers.neural.checkpoint import Keeper, digest, place_of
 from sparsesim.solvers.neural.module import SparseModule, tensors
 from sparsesim.solvers.neural.watch import Watch
 
@@ -34,10 +34,10 @@ class Progress:
     optimiser: Moments
     watch: Watch
     generators: tuple[torch.Generator, ...]
-    held: dict[str, Any] = field(init=False)  # attributes that are no numbers, as they were at the start
+    held: dict[str, Any] = field(init=False)  # prints of attributes that are no numbers, as they were at the start
 
     def __post_init__(self) -> None:
-        held = {path: value for path, value in _attributes(self.module) if not _plain(value)}
+        held = {path: _print_of(value) for path, value in _attributes(self.module) if not _plain(value)}
         object.__setattr__(self, "held", held)
 
     def save(self, step: int, keeper: Keeper) -> None:
@@ -71,7 +71,7 @@ class Progress:
         for path, value in _attributes(self.module):
             if _plain(value):
                 found[path] = value
-            elif self.held.get(path) is not value:
+            elif self.held.get(path) != _print_of(value):
                 raise TypeError(
                     f"the attribute {path} changed in training and is not saved in a checkpoint: {value!r:.100}. "
                     "Register what changes as a buffer, or hold it in numbers, strings and tuples of such."
@@ -99,6 +99,41 @@ def _plain(value: object) -> bool:
     if isinstance(value, tuple):
         return all(map(_plain, value))
     return value is None or type(value) in (bool, int, float, str)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Same:
+    """Equal to another one of the same object alone, which it keeps alive, so that no other takes its place."""
+
+    value: object
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+def _print_of(value: object) -> object:
+    """Return what changes whenever ``value`` does: containers and numbers are looked into, the rest is its identity."""
+    if _plain(value):
+        return type(value), repr(value)  # -0.0 is not 0.0, and NaN is NaN
+    if isinstance(value, list | tuple):
+        return type(value), tuple(map(_print_of, value))
+    if isinstance(value, set | frozenset):
+        return type(value), frozenset(map(_print_of, value))
+    if isinstance(value, dict):
+        return dict, tuple((_print_of(name), _print_of(entry)) for name, entry in value.items())
+    if isinstance(value, Tensor):
+        return _print_of(value.detach().cpu().numpy())
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return value.dtype.str, value.shape, digest(np.ascontiguousarray(value))
+    if isinstance(value, torch.Generator):
+        return _print_of(value.get_state())
+    if isinstance(value, np.random.Generator):
+        return place_of([value])
+    return _Same(value)
 
 
 def _tupled(value: Any) -> Any:

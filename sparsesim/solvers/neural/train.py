@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sparsesim._arrays import FloatArray, Rng, check_int, check_real
 from sparsesim._identity import LATER, fork
-from sparsesim._source import Source, batches_after
+from sparsesim._source import Rows, Source, batches_after
 from sparsesim.solvers.neural.adam import Adam
 from sparsesim.solvers.neural.checkpoint import Keeper, content_of
 from sparsesim.solvers.neural.device import place
@@ -146,8 +146,11 @@ def _resume(
 ) -> int:
     """Bring ``progress`` to the last saved state of this training and return how many steps were done."""
     pairs = zip(sources, rngs, strict=True)
-    first = [next(source.batches(training.batch_size, copy.deepcopy(rng))) for source, rng in pairs]
-    keeper.identity["data"] = content_of([x.cpu().numpy() if isinstance(x, Tensor) else x for x in first])
+    known = [
+        source.x if isinstance(source, Rows) else next(source.batches(training.batch_size, copy.deepcopy(rng)))
+        for source, rng in pairs
+    ]
+    keeper.identity["data"] = content_of([x.cpu().numpy() if isinstance(x, Tensor) else x for x in known])
     return progress.resume(keeper)
 
 

@@ -10,7 +10,14 @@ import pytest
 from paper_figures import transitions
 from paper_figures.__main__ import TABLES
 from paper_figures.transitions import GRID, bayes_rho, claims, draw, l1_band, rows, threshold
+from sparsesim.generators.base import FeatureSpec
+from sparsesim.generators.geometry import RandomSphere
+from sparsesim.generators.magnitude import HalfNormal, SignedGaussian
+from sparsesim.generators.support import ExactlyK
 from sparsesim.report.claims import Verdict
+from sparsesim.solvers.message_passing import VectorAMP
+from sparsesim.solvers.priors import BernoulliGaussian
+from sparsesim.study import OracleCell
 from sparsesim.study.table import Table
 from studies.tiers import Tier
 from studies.transitions import METRICS, SIZES, encoders, exact_recovery, study
@@ -97,6 +104,41 @@ def test_a_code_is_recovered_where_it_equals_the_truth():
     assert scores["l1", 0.15] == 1.0 and scores["l1", 0.9] == 0.0  # far on either side of the curve at 0.39
     assert scores["one_step", 0.3] < 0.2
     assert METRICS[1] is exact_recovery and GRIDS.step > GRID
+
+
+def falls_short(m: int, delta: float, positive: bool, samples: int, vector: bool = False) -> float:
+    """Return by how much the mean threshold of message passing over three dictionaries lies below that as m grows."""
+    d, optimal = round(delta * m), bayes_rho(delta, positive)
+    counts = np.unique(np.round(np.linspace(0.1, 1.1, 21) * optimal * d).astype(int))
+    magnitude = HalfNormal(1.0) if positive else SignedGaussian(1.0)
+    success = []
+    for k in counts.tolist():
+        encoder = encoders(k, m, positive)["bayes"]
+        if vector:
+            encoder = VectorAMP(BernoulliGaussian(k / m), noise_variance=1e-12, tolerance=1e-7, max_iter=1000)
+        world = FeatureSpec(d, ExactlyK(m, k), RandomSphere(), magnitude)
+        cells = [OracleCell(world, seed, samples, encoder) for seed in range(3)]
+        success.append(np.mean([exact_recovery(cell.evaluate()) for cell in cells]))
+    assert success[0] > 0.9 and success[-1] < 0.1
+    places = counts / d
+    return optimal - float(places[0] + np.sum(np.diff(places) * (np.add(success[1:], success[:-1]) / 2)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("delta", "positive"), [(0.5, False), (0.1, True)])
+def test_the_diagnosis_that_the_threshold_of_message_passing_is_of_a_finite_system(delta, positive):
+    """It closes on the limit as m^(-2/3), so as finite systems do at a spinodal: four times m leaves 0.40 of it."""
+    small, large = (falls_short(m, delta, positive, samples) for m, samples in ((128, 30), (512, 12)))
+    # thresholds of single samples spread by 0.08 at m = 128 and 0.05 at 512: standard errors of about 0.01
+    assert small > 0.06
+    assert abs(large / small - 4 ** (-2 / 3)) < 0.2
+
+
+@pytest.mark.slow
+def test_the_diagnosis_that_less_than_half_of_it_is_oscillation():
+    """The control: `VectorAMP`, which knows the singular values of the very dictionary, falls short by as much less."""
+    ours, stable = (falls_short(128, 0.5, False, 30, vector) for vector in (False, True))
+    assert 0.3 * ours < stable < ours - 0.01
 
 
 @pytest.mark.skipif(not (TABLES / "transitions.csv").is_file(), reason="the table of the laptop tier is not made yet")

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paper_figures.palette import CEILING, FLOOR, LOOKS, Look
 from paper_figures.seeds import by_seed, interval
 from sparsesim.report.claims import Above, Below, Claim, Near
+from sparsesim.report.palette import CEILING, FLOOR, INK, LOOKS, ORANGE, SAND, UMBER, Look
 from sparsesim.study.interval import mean_interval, paired_interval
 from sparsesim.study.table import Table, Value
 from theory.absorption import FULL_ABSORPTION, limit_tilt
@@ -31,8 +31,8 @@ PAPER, POST = "arXiv:2409.14507", "Chanin et al. (2024), Toy models of feature a
 PARENT, BOTH = 0.2, 0.1  # probabilities of the parent alone and of both
 PAIR = np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
 STARTS = np.array([[[1.0, 0.02], [tilt, 1.0]] for tilt in (0.05, 0.5, 1.0)])
-SHADES = {0: "#7a4f00", 1: "#e69f00", 2: "#f3cf80"}  # of the penalties, from the smallest
-TIED = Look("tied ReLU + L1", "#0b5d8a", "s")
+SHADES = {0: UMBER, 1: ORANGE, 2: SAND}  # of the penalties, from the smallest
+TIED = LOOKS["relu_l1_tied"].named("tied ReLU + L1")
 TILT = 0.05  # what noise of training may move a tilt by, outside of the steep part
 ONSET = (0.5, 0.75)  # ratios between which the optimum jumps, and training with it
 FIRST_ORDER = 0.2  # relative error of the first order at these penalties
@@ -61,7 +61,7 @@ def _pair(**more: Value) -> dict[str, Value]:
 
 def _tilts(axes: Axes, table: Table) -> None:
     grid = np.concatenate([np.linspace(0.0, 0.58, 4), np.linspace(0.6, 1.2, 17), np.linspace(1.4, 4.0, 8)])
-    axes.plot(grid, [limit_tilt(float(x)) for x in grid], ":", color="#1d2430", lw=1.0, label="limit of small l")
+    axes.plot(grid, [limit_tilt(float(x)) for x in grid], ":", color=INK, lw=1.0, label="limit of small l")
     for index, penalty in enumerate(levels(table, "penalty", part="pair")):
         colour = SHADES[index]
         axes.plot(grid, [exact_tilt(penalty, float(x)) for x in grid], color=colour, lw=1.1, label=f"l = {penalty:g}")
@@ -100,7 +100,7 @@ def slope(table: Table, solver: str, penalty: float) -> np.ndarray:
 def _matrix(axes: Axes, table: Table) -> None:
     high = 0.0
     for index, penalty in enumerate(levels(table, "penalty", part="matrix")):
-        for solver, look in (("lasso", Look("exact codes", "#1d2430", "x")), ("sae", LOOKS["relu_l1"])):
+        for solver, look in (("lasso", Look("exact codes", INK, "+x"[index])), ("sae", LOOKS["relu_l1"])):
             predicted, found = matrix(table, solver, penalty)
             fill = "none" if index == 0 else look.colour
             label = f"{look.label}, l = {penalty:g}"
@@ -130,7 +130,7 @@ def heat(table: Table, metric: str, world: str, solver: str) -> np.ndarray:
 def _heat(axes: Axes, values: np.ndarray, title: str) -> None:
     axes.imshow(values, cmap="RdBu_r", vmin=-1.0, vmax=1.0)
     for (i, j), value in np.ndenumerate(values):
-        colour = "white" if abs(value) > 0.6 else "#1d2430"
+        colour = "white" if abs(value) > 0.6 else INK
         axes.text(j, i, f"{value:z.2f}", ha="center", va="center", fontsize=5.5, color=colour)
     axes.set_title(title, fontsize=7.5)
     axes.set_xticks(range(4))
@@ -139,7 +139,7 @@ def _heat(axes: Axes, values: np.ndarray, title: str) -> None:
 
 
 def _recall(axes: Axes, table: Table) -> None:
-    shown = (("sae", LOOKS["relu_l1"]._replace(label="SAE")), ("tied", TIED._replace(label="tied")))
+    shown = (("sae", LOOKS["relu_l1"].named("SAE")), ("tied", TIED.named("tied")))
     for row, (solver, look) in enumerate(shown):
         for metric, marker, fill in (
             ("recall_child_off", look.marker, "none"),
@@ -150,7 +150,8 @@ def _recall(axes: Axes, table: Table) -> None:
             axes.plot(value.mean, row, marker, color=look.colour, mfc=fill, ms=6)
     axes.set_yticks(range(2), [look.label for _, look in shown])
     axes.set_ylim(1.6, -0.6)
-    axes.set_xlim(-0.08, 1.08)
+    axes.set_xlim(-0.1, 1.25)
+    axes.set_xticks([0.0, 0.5, 1.0])
     axes.set_xlabel("parent's recall\n(open: no child)")
     axes.axvline(1.0, color=CEILING, lw=0.7)
     axes.set_box_aspect(1.0)

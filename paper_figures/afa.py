@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from paper_figures.palette import CEILING, FLOOR, LOOKS, Look
 from paper_figures.seeds import by_seed, interval
 from sparsesim.report.claims import Above, Below, Claim, Near
+from sparsesim.report.palette import CEILING, INK, LOOKS, NAVY, ORANGE, PURPLE, Look
 from sparsesim.study.interval import Interval, mean_interval, paired_interval
 from sparsesim.study.table import Table, Value
 from theory.isometry import norm_deviation
@@ -25,15 +25,15 @@ CAPTION = (
 )
 SOURCE = "arXiv:2503.24277"
 FRAMES = {
-    "equiangular": Look("equiangular, 64 in 28", "#0b5d8a", "s"),
-    "low": Look("low coherence, 64 in 32", "#7b4fa0", "D"),
-    "random": Look("random, 64 in 32", "#e69f00", "o"),
+    "equiangular": Look("equiangular, 64 in 28", NAVY, "s"),
+    "low": Look("low coherence, 64 in 32", PURPLE, "D"),
+    "random": Look("random, 64 in 32", ORANGE, "o"),
 }
 SHOWN = {
-    "top_afa": Look("top-AFA", "#56b4e9", "P"),
-    "topk": Look("TopK, told the mean k", LOOKS["topk"].colour, "^"),
+    "top_afa": LOOKS["top_afa"],
+    "topk": LOOKS["topk"].named("TopK, told the mean k"),
     "rule": Look("true atoms, norm rule", CEILING, "*"),
-    "random": Look("random atoms, norm rule", FLOOR, "x"),
+    "random": LOOKS["random"].named("random atoms, norm rule"),
 }
 WORLDS = {"near": "40 features", "superposed": "64 features"}
 ROUNDING = 1e-9
@@ -87,7 +87,7 @@ def _chosen(axes: Axes, table: Table) -> None:
                 value = mean_interval(_own(table, "l0", "fixed", world, k, name))
                 _bar(axes, k, value, SHOWN[name], filled=world == "near")
     ks = actives(table, "fixed", "near")
-    axes.plot([ks[0], ks[-1]], [ks[0], ks[-1]], color="#1d2430", lw=0.8)
+    axes.plot([ks[0], ks[-1]], [ks[0], ks[-1]], color=INK, lw=0.8)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=2)
     axes.set_xticks(ks, [str(k) for k in ks])

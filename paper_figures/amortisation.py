@@ -9,8 +9,8 @@ from matplotlib.lines import Line2D
 
 from paper_figures.amortisation_claims import claims
 from paper_figures.amortisation_numbers import LARGE, cost, grid, predicted, score
-from paper_figures.palette import CEILING, FLOOR, LOOKS, Look
 from paper_figures.seeds import interval
+from sparsesim.report.palette import CEILING, FLOOR, LOOKS, SILVER, Look
 from sparsesim.study.interval import Interval, mean_interval
 from sparsesim.study.table import Table
 
@@ -22,22 +22,22 @@ CAPTION = (
     "Left: 16 features in 8 dimensions, 3 active, half-normal; correlation of matched codes (MCC of codes) against the "
     "length of training, dictionary unknown; blue lines: alternating sparse coding with its own pursuit and with exact "
     "search in its atoms; dashed: random dictionary with basis pursuit (floor). Middle: MCC against operations a code; "
-    "open: true dictionary, full: also shown the true codes; lines: proximal gradient steps from zero (pale), from the "
-    "one-layer encoder (dark), and from a learned autoencoder (dashed); green: basis pursuit and exact search "
+    "open: true dictionary, full: also shown the true codes; lines: proximal gradient steps from zero (grey), from the "
+    "one-layer encoder (brown), and from a learned autoencoder (dashed); green: basis pursuit and exact search "
     "(ceilings). Right: mean squared error of a code entry in large systems (d = m/2, noise variance 0.001) by the "
     "share of active features; lines are theory as m grows, markers simulation at m = 1,024 with the true dictionary; "
-    "open: trained at m = 128, with true atoms and codes (up) or nothing given (TopK, down). Bars are "
+    "open: trained at m = 128, with true atoms and codes (down) or nothing given (TopK, up). Bars are "
     "95% intervals over dictionaries."
 )
 LEARNED = {
     "relu_l1": LOOKS["relu_l1"],
-    "gated": Look("SAE Gated", "#8a6d3b", "h"),
+    "gated": LOOKS["gated"],
     "topk": LOOKS["topk"],
-    "mlp_32": Look("SAE, MLP encoder of 32 units", "#7b4fa0", "s"),
-    "mlp_256": Look("the same, 256 units", "#b8a1c9", "D"),
+    "mlp_32": LOOKS["mlp_32"],
+    "mlp_256": LOOKS["mlp_256"].named("the same, 256 units"),
 }
 LAYERS = {
-    "one_layer": Look("one layer", "#d55e00", "^"),
+    "one_layer": LOOKS["one_layer"].named("one layer"),
     "mlp_32": LEARNED["mlp_32"],
     "mlp_256": LEARNED["mlp_256"],
 }
@@ -56,7 +56,7 @@ def _series(
     bars = np.nan_to_num(np.stack([mean - low, high - mean]))
     axes.errorbar(
         x, mean, bars, color=colour, marker=marker, ls=style, lw=width, ms=4.5, elinewidth=0.8, zorder=4,
-        mec="white" if marker != "x" else colour, mew=0.4 if marker != "x" else 1.2,
+        mec=colour if marker in "x+" else "white", mew=1.2 if marker in "x+" else 0.4,
     )  # fmt: skip
 
 
@@ -77,8 +77,8 @@ def _operations(axes: Axes, table: Table) -> None:
     for method in ("exhaustive", "basis_pursuit"):
         axes.axhline(score(table, "ceiling", method).mean(), color=CEILING, lw=1.1, zorder=2)
     for part, method, colour, style in (
-        ("cold", "iterations", "#56b4e9", "-"),
-        ("warm", "one_layer", "#0b5d8a", "-"),
+        ("cold", "iterations", SILVER, "-"),
+        ("warm", "one_layer", LOOKS["one_layer"].colour, "-"),
         ("refined", "relu_l1", LOOKS["relu_l1"].colour, "--"),
     ):
         counts = grid(table, part, method)
@@ -103,9 +103,11 @@ def _density(axes: Axes, table: Table) -> None:
         axes.plot(fine, [predicted(name, float(rate)) for rate in fine], color=look.colour, lw=1.1, zorder=2)
         found = [mean_interval(score(table, "density", name, rate, "entry_error")) for rate in rates]
         _series(axes, rates, found, look.colour, look.marker, "")
-    for name, marker, colour in (("supervised", "^", LARGE["one_layer"].colour), ("topk", "v", LOOKS["topk"].colour)):
+    for name, look in (("supervised", LARGE["one_layer"]), ("topk", LOOKS["topk"])):
         found = [mean_interval(score(table, "density", name, rate, "entry_error")) for rate in rates]
-        axes.plot(rates, [one.mean for one in found], marker, color=colour, mfc="white", ms=5, mew=0.9, zorder=5)
+        axes.plot(
+            rates, [one.mean for one in found], look.marker, color=look.colour, mfc="white", ms=5, mew=0.9, zorder=5
+        )
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
@@ -136,8 +138,8 @@ def _line(colour: str, label: str, style: str = "-", marker: str = "") -> Line2D
     return Line2D([], [], color=colour, ls=style, marker=marker, ms=4.5, lw=1.2, label=label)
 
 
-def _open(colour: str, label: str, marker: str) -> Line2D:
-    return Line2D([], [], color=colour, ls="", marker=marker, ms=5.0, mfc="white", label=label)
+def _open(look: Look) -> Line2D:
+    return Line2D([], [], color=look.colour, ls="", marker=look.marker, ms=5.0, mfc="white", label=look.label)
 
 
 def _handles() -> list[Line2D]:
@@ -146,12 +148,12 @@ def _handles() -> list[Line2D]:
         _line(LOOKS["mod"].colour, "sparse coding (MOD): OMP, exact (-.)"),
         _line(FLOOR, "floor: random dictionary", "--"),
         _line(CEILING, "ceilings: basis pursuit, exact search"),
-        _line("#56b4e9", "steps from zero, true atoms"),
-        _line("#0b5d8a", "steps from one layer, true atoms"),
+        _line(SILVER, "steps from zero, true atoms"),
+        _line(LOOKS["one_layer"].colour, "steps from one layer, true atoms"),
         _line(LOOKS["relu_l1"].colour, "steps from SAE, its atoms", "--"),
         *(_line(look.colour, look.label, marker=look.marker) for look in LARGE.values()),
-        _open(LARGE["one_layer"].colour, "one layer, trained", "^"),
-        _open(LOOKS["topk"].colour, "SAE TopK, trained", "v"),
+        _open(LARGE["one_layer"].named("one layer, trained")),
+        _open(LOOKS["topk"].named("SAE TopK, trained")),
     ]
 
 

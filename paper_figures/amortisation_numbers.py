@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from paper_figures.palette import Look
+from sparsesim.report.palette import LOOKS
 from sparsesim.study.table import Table
 from theory.amortisation import Errors, errors
 from theory.amp import best_soft_mse, fixed_points
@@ -14,11 +14,11 @@ from theory.denoisers import HalfNormal, SpikeSlab
 
 DELTA, NOISE = 0.5, 1e-3
 LARGE = {
-    "linear": Look("linear (LMMSE)", "#8c8c8c", "x"),
-    "tied": Look("atoms as weights, best nonlinearity", "#e69f00", "o"),
-    "one_layer": Look("best one-layer encoder", "#d55e00", "^"),
-    "lasso": Look("best lasso", "#00735c", "*"),
-    "bayes": Look("posterior mean (message passing)", "#1d2430", "d"),
+    "linear": LOOKS["linear"],
+    "tied": LOOKS["tied"],
+    "one_layer": LOOKS["one_layer"],
+    "lasso": LOOKS["oracle_lasso"].named("best lasso"),
+    "bayes": LOOKS["bayes"].named("posterior mean (message passing)"),
 }
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from paper_figures.palette import CEILING, LOOKS, Look
 from sparsesim.report.claims import Above, Below, Claim, Near
+from sparsesim.report.palette import CEILING, INK, LOOKS
 from sparsesim.study.interval import mean_interval
 from sparsesim.study.table import Table
 from theory.vae import learned_noise
@@ -23,9 +23,9 @@ SOURCE = "arXiv:2501.10901"
 DIM, LATENTS, SHARE = 20, 12, 0.99
 WEIGHTS = {"ard": 1.0, "ard_half": 0.5, "vae": 1.0}
 SHOWN = {
-    "ard": Look("ARD-VAE, weight 1", "#0b5d8a", "o"),
-    "ard_half": Look("ARD-VAE, weight 1/2", "#d55e00", "^"),
-    "vae": LOOKS["vae"]._replace(label="VAE, weight 1"),
+    "ard": LOOKS["ard"].named("ARD-VAE, weight 1"),
+    "ard_half": LOOKS["ard"].pale("ARD-VAE, weight 1/2")._replace(marker="^"),
+    "vae": LOOKS["vae"].named("VAE, weight 1"),
 }
 
 
@@ -63,7 +63,7 @@ def draw(table: Table) -> Figure:
                 axes.plot([place, place], [value.low, value.high], color=look.colour, lw=1.0)
                 label = look.label if noise == noises[0] else None
                 axes.plot(place, value.mean, look.marker, color=look.colour, ms=5, mec="white", mew=0.4, label=label)
-                axes.plot(place, optimum(rank, noise, WEIGHTS[name]), "x", color="#1d2430", ms=4, mew=0.8, zorder=4)
+                axes.plot(place, optimum(rank, noise, WEIGHTS[name]), "_", color=INK, ms=9, mew=1.1, zorder=4)
         axes.set_xscale("log")
         axes.set_xticks(noises, [f"{noise:g}" for noise in noises])
         axes.set_xticks([], minor=True)
@@ -72,8 +72,10 @@ def draw(table: Table) -> Figure:
         axes.grid()
         axes.set_axisbelow(True)
         axes.set_ylim(0, LATENTS + 1)
+    figure.axes[0].plot([], [], "_", color=INK, ms=9, mew=1.1, label="exact optimum")
+    figure.axes[0].plot([], [], color=CEILING, lw=0.9, label="true rank")
     figure.axes[0].set_ylabel("relevant latents")
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncol=3, frameon=False)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncol=5, frameon=False)
     return figure
 
 

@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from paper_figures.palette import CEILING, FLOOR, LOOKS
 from paper_figures.seeds import by_seed, extreme, interval
 from sparsesim.report.claims import Above, Below, Claim, Near
+from sparsesim.report.palette import CEILING, FLOOR, LOOKS
 from sparsesim.study.interval import Interval, mean_interval, paired_interval
 from sparsesim.study.table import Table
 

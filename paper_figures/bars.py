@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paper_figures.palette import FLOOR
 from sparsesim.report.claims import Above, Below, Claim, Near
+from sparsesim.report.palette import FLOOR, NAVY, VERMILLION
 from sparsesim.study.interval import mean_interval
 from sparsesim.study.table import Table
 
@@ -20,7 +20,7 @@ CAPTION = (
     "image has one bar, as published, or bars that come independently. Bars are 95% t-intervals over the seeds."
 )
 SOURCE = "expected of the synthetic bars of arXiv:1802.06765; its figure was not read"
-WORLDS = {"one": ("one bar an image", "#d55e00", "^"), "independent": ("independent bars", "#0b5d8a", "o")}
+WORLDS = {"one": ("one bar an image", VERMILLION, "^"), "independent": ("independent bars", NAVY, "o")}
 
 
 def of_seeds(table: Table, metric: str, world: str, penalty: float) -> np.ndarray:
@@ -55,10 +55,11 @@ def draw(table: Table) -> Figure:
     share, codes = figure.subplots(1, 2)
     _curve(share, table, "permutation_share")
     _curve(codes, table, "code_mcc")
-    codes.axhline(float(table.column("mcc_chance").mean()), color=FLOOR, lw=0.9, ls=":", zorder=1)
+    chance = float(table.column("mcc_chance").mean())
+    codes.axhline(chance, color=FLOOR, lw=1.1, ls=":", zorder=1, label="chance (MCC)")
     share.set_ylabel("share of energy on a permutation")
     codes.set_ylabel("MCC of the codes")
-    figure.legend(*share.get_legend_handles_labels(), loc="outside lower center", ncol=2, frameon=False)
+    figure.legend(*codes.get_legend_handles_labels(), loc="outside lower center", ncol=3, frameon=False)
     return figure
 
 

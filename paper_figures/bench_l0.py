@@ -7,11 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from paper_figures.palette import CEILING, FLOOR, LOOKS, Look
 from paper_figures.seeds import by_seed
 from paper_figures.variants import matched
 from sparsesim.report.claims import Above, Below, Claim, Near
-from sparsesim.report.palette import VALIDATION
+from sparsesim.report.palette import INK, LOOKS, SLATE, Look
 from sparsesim.study.interval import Interval, mean_interval, paired_interval
 from sparsesim.study.table import Table
 
@@ -30,18 +29,18 @@ SOURCE = "arXiv:2602.14687 and the results page of the benchmark, L0 = 25 (the t
 WORLD = "corrected"
 SHOWN = {
     "relu_l1": LOOKS["relu_l1"],
-    "jump_relu": Look("SAE JumpReLU", "#56b4e9", "h"),
+    "jump_relu": LOOKS["jump_relu"],
     "batch_topk": LOOKS["batch_topk"],
-    "matryoshka": VALIDATION["matryoshka"],
-    "mp": VALIDATION["mp"],
+    "matryoshka": LOOKS["matryoshka"],
+    "mp": LOOKS["mp"],
 }
 REFERENCES = {
-    "random": Look("floor: random directions with OMP", FLOOR, "x"),
-    "matched_filter": Look("true atoms as a matched filter", "#4d9221", ""),
-    "true_omp": Look("true atoms with OMP", CEILING, ""),
-    "true_lasso": Look("true atoms with the lasso", CEILING, ""),
-    "probes": Look("linear probes, supervised", "#0b5d8a", "D"),
-    "perfect": Look("true codes of the frequent features", "#1d2430", "*"),
+    "random": LOOKS["random"].named("floor: random directions with OMP"),
+    "matched_filter": LOOKS["matched_filter"]._replace(marker=""),
+    "true_omp": LOOKS["oracle_omp"].named("true atoms with OMP")._replace(marker=""),
+    "true_lasso": LOOKS["oracle_lasso"].named("true atoms with the lasso")._replace(marker=""),
+    "probes": LOOKS["probes"],
+    "perfect": Look("true codes of the frequent features", INK, "*"),
 }
 STYLES = {"random": "--", "matched_filter": ":", "true_omp": "-", "true_lasso": "-."}
 PANELS = {
@@ -77,7 +76,7 @@ def _panel(axes: Axes, table: Table, metric: str) -> None:
             marker="" if name in STYLES else look.marker, lw=1.1, elinewidth=0.8, mec="white", mew=0.4,
             ms=8 if name == "perfect" else 5, zorder=5 if single else 3,
         )  # fmt: skip
-    axes.axvline(float(table.column("true_l0").mean()), color="0.3", lw=0.7, zorder=1)
+    axes.axvline(float(table.column("true_l0").mean()), color=SLATE, lw=0.7, zorder=1)
     axes.grid(True)
     axes.set_axisbelow(True)
     axes.set_title(PANELS[metric])

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paper_figures.palette import CEILING, FLOOR, LOOKS, Look
 from paper_figures.seeds import by_seed, interval
 from sparsesim.report.claims import Above, Below, Claim, Near
+from sparsesim.report.palette import CEILING, FLOOR, LOOKS, Look
 from sparsesim.study.interval import Interval, mean_interval, paired_interval
 from sparsesim.study.table import Table, Value
 from theory.bipolar import one_sided_fvu, signed_fvu
@@ -24,9 +24,9 @@ CAPTION = (
 )
 SOURCE, NESTED = "arXiv:2510.00404", "arXiv:2502.20578"
 SHOWN = {
-    "abs_topk": Look("AbsTopK", "#0b5d8a", "s"),
+    "abs_topk": LOOKS["abs_topk"].named("AbsTopK"),
     "topk": LOOKS["topk"],
-    "nested_topk": Look("MSAE (nested TopK)", "#7b4fa0", "D"),
+    "nested_topk": LOOKS["nested_topk"],
 }
 FIT = 0.05  # of the variance
 SAMPLING = 0.02  # of the variance of 2,000 held-out samples

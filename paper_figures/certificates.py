@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from paper_figures.palette import Look
 from paper_figures.seeds import by_seed
 from sparsesim.report.claims import Above, Below, Claim, Near
+from sparsesim.report.palette import GREY, NAVY, ORANGE, PINK, SLATE, Look
 from sparsesim.study.interval import Interval, mean_interval, paired_interval
 from sparsesim.study.table import Table
 from theory.uniqueness import non_negative_uniqueness
@@ -25,9 +25,9 @@ CAPTION = (
     "pursuit with the true ones. Bars are 95% t-intervals over seeds."
 )
 GEOMETRIES = {
-    "spread": Look("spread as far as they go", "#0b5d8a", "o"),
-    "random": Look("random", "#e69f00", "s"),
-    "families": Look("families of four", "#cc79a7", "^"),
+    "spread": Look("spread as far as they go", NAVY, "o"),
+    "random": Look("random", ORANGE, "s"),
+    "families": Look("families of four", PINK, "^"),
 }
 PANELS = {
     "one_step": "one linear step",
@@ -79,7 +79,7 @@ def _panel(axes: Axes, table: Table, method: str) -> None:
         if method == "exact_recovery":
             _line(axes, k, field(table, "coherence", "certified", geometry), look, ":")
     if method == "unique":
-        axes.plot(k, [non_negative_uniqueness(M, D, int(one)) for one in k], color="#8c8c8c", lw=2.2, zorder=0)
+        axes.plot(k, [non_negative_uniqueness(M, D, int(one)) for one in k], color=GREY, lw=2.2, zorder=0)
     axes.set_title(PANELS[method], fontsize=8)
     axes.set_xlabel("k active")
     axes.set_ylim(-0.03, 1.04)
@@ -98,8 +98,8 @@ def draw(table: Table) -> Figure:
         Line2D([], [], color=look.colour, marker=look.marker, ms=4, label=look.label) for look in GEOMETRIES.values()
     ]
     styles = (("-", "recovered"), ("--", "certified"), (":", "certified by coherence alone"))
-    handles += [Line2D([], [], color="#3d4653", ls=style, label=label) for style, label in styles]
-    handles.append(Line2D([], [], color="#8c8c8c", lw=2.2, label="exact probability"))
+    handles += [Line2D([], [], color=SLATE, ls=style, label=label) for style, label in styles]
+    handles.append(Line2D([], [], color=GREY, lw=2.2, label="exact probability"))
     figure.legend(handles=handles, loc="outside lower center", ncol=4, frameon=False, fontsize=7)
     return figure
 

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paper_figures.palette import FLOOR, LOOKS, Look
 from paper_figures.seeds import by_seed, interval
 from sparsesim.report.claims import Above, Below, Claim, Near
+from sparsesim.report.palette import FLOOR, LOOKS, NAVY, SLATE, VERMILLION
 from sparsesim.study.interval import mean_interval, paired_interval
 from sparsesim.study.table import Table
 from theory.chance import matched_mean_estimate, mean_max_abs_cosine
@@ -27,13 +27,13 @@ CAPTION = (
 )
 RANKED = {
     "random": LOOKS["random"],
-    "random_wide": Look("random dictionary, 16 m", "#4d4d4d", "+"),
+    "random_wide": LOOKS["random"].named("random dictionary, 16 m")._replace(colour=SLATE, marker="+"),
     "pca": LOOKS["pca"],
     "ica": LOOKS["ica"],
-    "kmeans": Look("k-means", "#e69f00", "h"),
+    "kmeans": LOOKS["kmeans"],
     "mod": LOOKS["mod"],
 }
-SCORES = {"mmcs": ("MMCS", "#0b5d8a", "s"), "mcc": ("MCC", "#d55e00", "o")}
+SCORES = {"mmcs": ("MMCS", NAVY, "s"), "mcc": ("MCC", VERMILLION, "o")}
 RULE = 0.01  # what the rule for MCC is good for, from d = 16 on
 
 
@@ -101,6 +101,7 @@ def _ranking(axes: Axes, table: Table) -> None:
     axes.axhline(0.0, color=FLOOR, lw=0.6)
     axes.set_xticks((0, 1), ["MCC", "above chance"])
     axes.set_xlim(-0.15, 1.15)
+    axes.set_ylabel("score of a learned dictionary")
     axes.set_title("solvers")
 
 

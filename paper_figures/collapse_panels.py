@@ -9,7 +9,7 @@ from functools import cache, partial
 import numpy as np
 from matplotlib.axes import Axes
 
-from paper_figures.palette import LOOKS
+from sparsesim.report.palette import INK, LOOKS, NAVY, VERMILLION
 from sparsesim.study.interval import mean_interval
 from sparsesim.study.table import Table
 from theory.collapse import conditional_linear_vae, lipschitz_kl_floor, two_level_vae
@@ -22,7 +22,7 @@ NOISE, CONDITION, LOWER, UPPER = 0.05, 2.0, 0.1, 0.5
 MIDDLE = (
     math.sqrt(SPECTRUM[3] * SPECTRUM[4]) / NOISE
 )  # weight beta of the panel of slopes: half of the units are active
-INK, VAE, LEARNED, FIXED = "#1d2430", LOOKS["vae"].colour, "#d55e00", "#0b5d8a"
+VAE, LEARNED, FIXED = LOOKS["vae"].colour, VERMILLION, NAVY
 
 
 def knobs(table: Table, panel: str) -> list[float]:

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from scipy.stats import pearsonr
 
-from paper_figures.palette import CEILING, FLOOR, LOOKS, Look
 from paper_figures.seeds import by_seed, interval
 from sparsesim.report.claims import Above, Below, Claim, Near
+from sparsesim.report.palette import CEILING, FLOOR, INK, LOOKS, MIST, NAVY, PURPLE, SLATE, VERMILLION, Look
 from sparsesim.study.interval import Interval, mean_interval, paired_interval
 from sparsesim.study.table import Table
 from theory.agreement import agreement_floor, independent_agreement
@@ -29,14 +29,14 @@ CAPTION = (
 SOURCE = "arXiv:2505.20254"
 RELEASED = {"topk": 0.9514, "relu_l1": 0.6088}  # mean pairwise MCC at step 29,900 of the released notebooks
 TRUE, DIM, K = 32, 16, 3
-AGREEMENT = Look("agreement (PW-MCC)", "#0b5d8a", "s")
-RECOVERY = Look("recovery (MCC)", "#d55e00", "o")
+AGREEMENT = Look("agreement (PW-MCC)", NAVY, "s")
+RECOVERY = Look("recovery (MCC)", VERMILLION, "o")
 STEP = Look("true atoms, one step: support F1", CEILING, "*")
 PARTS = {
-    "active": Look("TopK, k active", LOOKS["topk"].colour, "^"),
-    "penalty": Look("ReLU + L1", LOOKS["relu_l1"].colour, "o"),
-    "planes": Look("TopK, planes", "#7b4fa0", "D"),
-    "gaussian": Look("TopK, Gaussian samples", "#1d2430", "P"),
+    "active": LOOKS["topk"].named("TopK, k active"),
+    "penalty": LOOKS["relu_l1"].named("ReLU + L1"),
+    "planes": Look("TopK, planes", PURPLE, "D"),
+    "gaussian": Look("TopK, Gaussian samples", INK, "P"),
 }
 CONVERTED = 0.4  # the released penalty of 0.01 beside a mean over d, in the units here: 0.38
 WEAKER = 0.1
@@ -83,9 +83,9 @@ def tracking(table: Table) -> np.ndarray:
 def _plane(axes: Axes, table: Table) -> None:
     grid = np.linspace(0.45, 1.0, 112)
     floor = [agreement_floor(one, one) for one in grid]
-    axes.fill_between(grid, 0.0, floor, color="#d9d9d9", lw=0)
-    axes.plot(grid, [independent_agreement([one], [one]) for one in grid], ":", color="#555555", lw=1.1)
-    axes.plot(grid, grid, color="#555555", lw=0.6)
+    axes.fill_between(grid, 0.0, floor, color=MIST, lw=0)
+    axes.plot(grid, [independent_agreement([one], [one]) for one in grid], ":", color=SLATE, lw=1.1)
+    axes.plot(grid, grid, color=SLATE, lw=0.6)
     for part, look in PARTS.items():
         for axis in positions(table, part, solver_of(part)):
             pair = (_at(table, metric, part, axis) for metric in ("mcc", "pw_mcc"))
@@ -127,13 +127,13 @@ def draw(table: Table) -> Figure:
     _bars(active, [float(place) for place in range(len(ks))], known, STEP)
     limit = uniqueness_limit(DIM + 1)
     if limit in ks:
-        active.axvline(ks.index(limit), color="#1d2430", lw=0.8)
+        active.axvline(ks.index(limit), color=INK, lw=0.8)
     _along(penalty, table, "penalty", positions(table, "penalty", "relu_l1"))
     _along(width, table, "width", sorted([*positions(table, "width", "topk"), float(TRUE)]))
     for axes, solver, part, at in ((active, "topk", "active", float(K)), (penalty, "relu_l1", "penalty", CONVERTED)):
         ticks = positions(table, part, solver)
         if at in ticks:
-            axes.plot(ticks.index(at), RELEASED[solver], "D", mfc="none", mec="#1d2430", ms=7, mew=1.0)
+            axes.plot(ticks.index(at), RELEASED[solver], "D", mfc="none", mec=INK, ms=7, mew=1.0)
     for axes, words in (
         (active, "active features k (TopK)"),
         (penalty, "L1 penalty"),
@@ -152,7 +152,7 @@ def draw(table: Table) -> Figure:
         active.plot([], [], color=FLOOR, lw=0.8, ls=style, label=label)[0]
         for style, label in (("--", "chance of agreement"), ("-", "chance of recovery"))
     ]
-    handles.append(active.plot([], [], "D", mfc="none", mec="#1d2430", ms=6, label="released run")[0])
+    handles.append(active.plot([], [], "D", mfc="none", mec=INK, ms=6, label="released run")[0])
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
     return figure
 

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paper_figures.palette import LOOKS
 from paper_figures.seeds import by_seed, extreme, interval
 from sparsesim.report.claims import Above, Below, Claim, Near
+from sparsesim.report.palette import GREEN, INK, JADE, LOOKS, MINT
 from sparsesim.study.interval import mean_interval, paired_interval
 from sparsesim.study.table import Table
 
@@ -23,7 +23,7 @@ CAPTION = (
     "Bars are 95% t-intervals over worlds."
 )
 SOURCE = "arXiv:2410.14670, abstract"
-SHADES = ("#7fc9b0", "#33a07c", "#00735c")
+SHADES = (MINT, JADE, GREEN)
 TRAINED = ("topk", "relu_l1")
 PLACES = {"orthonormal": "orthonormal, m = d", "superposed": "superposed, m = 2d"}
 EXACT = 0.015  # four standard errors of R^2 at 20 000 samples of d = 64
@@ -81,7 +81,7 @@ def _shares(axes: Axes, table: Table, world: str) -> None:
 
 def _sizes(axes: Axes, table: Table) -> None:
     row = 0
-    ticks = []
+    ticks: dict[int, str] = {}
     for solver in TRAINED:
         for w in widths(table, solver):
             whole = interval(table, "fvu", world="superposed", solver=solver, widths=w)
@@ -89,12 +89,12 @@ def _sizes(axes: Axes, table: Table) -> None:
             colour = LOOKS[solver].colour
             axes.barh(row, whole.mean, color=colour, alpha=0.35, height=0.7)
             axes.barh(row, rest.mean, color=colour, height=0.7)
-            axes.plot([whole.low, whole.high], [row, row], color="#1d2430", lw=1.0)
-            ticks.append(f"{w:g}")
+            axes.plot([whole.low, whole.high], [row, row], color=INK, lw=1.0)
+            ticks[row] = f"{w:g}"
             row += 1
+        axes.text(0.99, row - 1.0, LOOKS[solver].label, transform=axes.get_yaxis_transform(), ha="right", va="center")
         row += 1
-        ticks.append("")
-    axes.set_yticks(range(len(ticks) - 1), ticks[:-1])
+    axes.set_yticks(list(ticks), list(ticks.values()))
     axes.set_ylim(row - 1.5, -0.5)
     axes.set_xlabel("variance unexplained")
     axes.set_title("superposed, by p/m", fontsize=8)

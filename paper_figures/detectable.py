@@ -10,10 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.special import stdtrit
 
-from paper_figures.palette import LOOKS
 from paper_figures.seeds import by_seed
 from sparsesim.report.claims import Above, Below, Claim, Near
-from sparsesim.report.palette import VALIDATION
+from sparsesim.report.palette import GREY, LOOKS, SKY, SLATE, VERMILLION
 from sparsesim.study.interval import Interval, mean_interval
 from sparsesim.study.table import Table
 from theory.power import clopper_pearson, minimum_detectable_difference, paired_power, unpaired_power
@@ -41,12 +40,12 @@ class How(NamedTuple):
 
 
 DESIGNS = {
-    "unpaired": How("unpaired", "#8c8c8c", "x", ":"),
-    "world": How("same world", "#56b4e9", "s", "--"),
-    "seed": How("same world and weights", "#d55e00", "o", "-"),
+    "unpaired": How("unpaired", GREY, "x", ":"),
+    "world": How("same world", SKY, "s", "--"),
+    "seed": How("same world and weights", VERMILLION, "o", "-"),
 }
 PAIRS = (("topk", "topk_slower"), ("topk", "batch_topk"), ("topk", "relu_l1"), ("topk", "mp"), ("batch_topk", "mp"))
-LABELS = {name: {**VALIDATION, **LOOKS}[name].label for name in ("topk", "batch_topk", "relu_l1", "mp")}
+LABELS = {name: LOOKS[name].label for name in ("topk", "batch_topk", "relu_l1", "mp")}
 SHORT = {"topk_slower": "TopK, slower", **{name: label.removeprefix("SAE ") for name, label in LABELS.items()}}
 SEEDS = (3, 5, 8, 12, 20, 40)
 FIRST = 5  # seeds that the quickest validation begins with
@@ -169,7 +168,7 @@ def _power(axes: Axes, known: Bank) -> None:
         axes.plot(
             effects[::4], [simulated.power(one) for one in effects[::4].tolist()], how.marker, color=how.colour, ms=4
         )
-    axes.axhline(POWER, color="#3d4653", lw=0.7)
+    axes.axhline(POWER, color=SLATE, lw=0.7)
     axes.set_ylim(0, 1.02)
     axes.set_xlabel("true difference in MCC")
     axes.set_ylabel(f"power with {FIRST} seeds")
@@ -182,7 +181,7 @@ def _worths(axes: Axes, table: Table) -> None:
             face = how.colour if metric == "mcc" else "white"
             axes.plot([value.low, value.high], [row + shift] * 2, color=how.colour, lw=1.1)
             axes.plot(value.mean, row + shift, how.marker, color=how.colour, ms=4.5, mfc=face, mew=0.9)
-    axes.axvline(1.0, color="#3d4653", lw=0.8)
+    axes.axvline(1.0, color=SLATE, lw=0.8)
     names = [" –\n".join(SHORT[one] for one in pair) for pair in PAIRS]
     axes.set_yticks(range(len(PAIRS)), names, fontsize=7)
     axes.set_ylim(len(PAIRS) - 0.5, -0.5)

@@ -12,7 +12,7 @@ from paper_figures import pairs
 from paper_figures.pairs import LOST, OPEN, WON, difference, facts, unit, variant
 from paper_figures.seeds import by_seed
 from sparsesim.report.claims import Above, Below, Claim, Verdict
-from sparsesim.report.palette import spelt
+from sparsesim.report.palette import MIST, SLATE, spelt
 from sparsesim.study.table import Table
 
 TITLE = "Diagnoses: why variants lose duels"
@@ -83,7 +83,7 @@ def _row(axes: Axes, table: Table, name: str, row: int) -> None:
     expected = _expected(table, name)
     marker = MARKERS["again" if _trial(table, name) == AGAIN else expected]
     left, right = (0.0, 3.0) if expected == "won" else (-3.0, 0.0)
-    axes.fill_between([left, right], row - 0.42, row + 0.42, color="0.92", lw=0, zorder=0)
+    axes.fill_between([left, right], row - 0.42, row + 0.42, color=MIST, lw=0, zorder=0)
     axes.plot([value.low / scale, value.high / scale], [row, row], color=colour, lw=1.4)
     axes.plot(value.mean / scale, row, marker, color=colour, ms=4.5, mfc=colour if decided else "white")
 
@@ -104,7 +104,7 @@ def draw(table: Table) -> Figure:
             ticks.append(row)
             texts.append(_trial(table, name))
         row += 1
-    axes.axvline(0.0, color="0.4", lw=0.8)
+    axes.axvline(0.0, color=SLATE, lw=0.8)
     axes.set_yticks(ticks, texts)
     axes.set_ylim(row - 0.4, -0.6)
     axes.set_xscale("symlog", linthresh=0.1, linscale=1.0)
@@ -115,9 +115,9 @@ def draw(table: Table) -> Figure:
     axes.set_axisbelow(True)
     kinds = {"the duel": "s", "cause taken away": "o", "control": "D"}
     handles: list[Artist] = [
-        Line2D([], [], ls="", marker=m, color="0.3", ms=4.5, label=label) for label, m in kinds.items()
+        Line2D([], [], ls="", marker=m, color=SLATE, ms=4.5, label=label) for label, m in kinds.items()
     ]
-    handles.append(Patch(color="0.92", label="expected by the diagnosis"))
+    handles.append(Patch(color=MIST, label="expected by the diagnosis"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
     return figure
 

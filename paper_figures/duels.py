@@ -11,7 +11,7 @@ from paper_figures import pairs
 from paper_figures.diagnoses import notes
 from paper_figures.pairs import LOST, OPEN, WON, difference, facts, unit, variant
 from sparsesim.report.claims import Above, Claim, Verdict
-from sparsesim.report.palette import spelt
+from sparsesim.report.palette import SLATE, spelt
 from sparsesim.study.table import Table
 
 TITLE = "Duels: does each variant win where its paper says it wins?"
@@ -53,7 +53,7 @@ def draw(table: Table) -> Figure:
         axes.plot([value.low / scale, value.high / scale], [row, row], color=colour, lw=1.4)
         filled = verdicts[name] in (Verdict.REPRODUCED, Verdict.FAILED)
         axes.plot(value.mean / scale, row, "o", color=colour, ms=4.5, mfc=colour if filled else "white")
-    axes.axvline(0.0, color="0.4", lw=0.8)
+    axes.axvline(0.0, color=SLATE, lw=0.8)
     axes.set_yticks(range(len(names)), [f"{variant(name)}: {spelt(facts(table, name)['metric'])}" for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xscale("symlog", linthresh=0.1, linscale=1.0)

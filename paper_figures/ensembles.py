@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paper_figures.palette import CEILING, FLOOR, Look
 from paper_figures.seeds import by_seed, interval
 from sparsesim.report.claims import Above, Below, Claim, Near
+from sparsesim.report.palette import FLOOR, LOOKS, Look
 from sparsesim.study.interval import Interval, mean_interval, paired_interval
 from sparsesim.study.table import Table
 
@@ -25,9 +25,9 @@ CAPTION = (
 BAG, BOOST = "arXiv:2505.16077, abstract", "arXiv:2505.16077, abstract"
 ITDA = "arXiv:2505.17769, abstract"
 SHOWN = {
-    "bag": Look("bagging", "#0b5d8a", "o"),
-    "boost": Look("boosting", "#e69f00", "s"),
-    "wide": Look("one wide TopK", "#d55e00", "^"),
+    "bag": LOOKS["bag"],
+    "boost": LOOKS["boost"],
+    "wide": LOOKS["topk"].named("one wide TopK"),
 }
 NOTE = (
     "this world has 48 features: one autoencoder of four times the latents has found all of them (left panel), at an "
@@ -87,7 +87,7 @@ def _likeness(axes: Axes, table: Table) -> None:
     shares = common(table)
     places = [max(1.0 - share, EDGE) for share in shares]
     values = [interval(table, "similarity", part="shared", place=share) for share in shares]
-    _line(axes, places, values, Look("ITDA", CEILING, "D"))
+    _line(axes, places, values, LOOKS["itda"])
     chance = [by_seed(table, "chance", part="shared", place=share).mean() for share in shares]
     axes.plot(places, chance, color=FLOOR, ls="--", lw=1.1, label="chance, at the same pace")
     axes.set_xscale("log")

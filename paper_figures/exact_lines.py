@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paper_figures.palette import CEILING, FLOOR, Look
 from paper_figures.seeds import by_seed, interval
 from sparsesim.report.claims import Above, Below, Claim, Near
+from sparsesim.report.palette import CEILING, FLOOR, GREY, INK, NAVY, ORANGE, SKY, VERMILLION, Look
 from sparsesim.study.interval import Interval, mean_interval, paired_interval
 from sparsesim.study.table import Table
 from theory.amortisation import genie_floor
@@ -29,18 +29,18 @@ CAPTION = (
     "t-intervals over the seeds."
 )
 READ = {
-    "random tied": Look("random, tied", "#e69f00", "v"),
-    "random inverse": Look("random, pseudo-inverse", "#56b4e9", "s"),
-    "random best": Look("random, best", "#0b5d8a", "o"),
+    "random tied": Look("random, tied", ORANGE, "v"),
+    "random inverse": Look("random, pseudo-inverse", SKY, "s"),
+    "random best": Look("random, best", NAVY, "o"),
     "tight best": Look("tight frame, best", CEILING, "*"),
 }
 FRAMES = {
-    "random": Look("random (tied crosstalk)", "#e69f00", "v"),
-    "inverse": Look("random, pseudo-inverse", "#56b4e9", "s"),
-    "programme": Look("random, best encoder", "#0b5d8a", "o"),
+    "random": Look("random (tied crosstalk)", ORANGE, "v"),
+    "inverse": Look("random, pseudo-inverse", SKY, "s"),
+    "programme": Look("random, best encoder", NAVY, "o"),
     "optimised": Look("optimised directions", CEILING, "*"),
 }
-KURTOSES = ("#8c8c8c", "#0b5d8a", "#e69f00", "#d55e00")
+KURTOSES = (GREY, NAVY, ORANGE, VERMILLION)
 MARKERS = ("x", "o", "^", "D")
 
 
@@ -69,16 +69,16 @@ def _local(axes: Axes, table: Table) -> None:
     rates, n = numbers(table, "knob", part="local"), count(table, "local")
     fine = np.linspace(rates[0] * 0.9, rates[-1] * 1.03, 100)
     limits = [equal_correlation_limit(n, float(p)) for p in fine]
-    axes.plot(fine, limits, color="#1d2430", lw=1.2, label="exact limit")
+    axes.plot(fine, limits, color=INK, lw=1.2, label="exact limit")
     for rate in rates:
         for share in numbers(table, "place", part="local", knob=rate):
             back = float(by_seed(table, "measured", part="local", knob=rate, place=share).mean())
             mu = share * equal_correlation_limit(n, rate)
-            colour = CEILING if share < 1 else "#d55e00"
+            colour = CEILING if share < 1 else VERMILLION
             style = "full" if back == 1 else "none" if back == 0 else "bottom"
             axes.plot(rate, mu, "o" if share < 1 else "s", color=colour, ms=5, fillstyle=style, mew=0.9)
     axes.plot([], [], "o", color=CEILING, ms=5, label="came back, below the limit")
-    axes.plot([], [], "s", color="#d55e00", ms=5, fillstyle="none", label="left, above it")
+    axes.plot([], [], "s", color=VERMILLION, ms=5, fillstyle="none", label="left, above it")
     axes.set_ylim(0, 1.05)
     axes.set_xlabel("rate p of the codes")
     axes.set_ylabel("cosine of the atoms μ")
@@ -98,7 +98,7 @@ def _read(axes: Axes, table: Table) -> None:
     active, n = numbers(table, "knob", part="read"), count(table, "read")
     d = round(n * numbers(table, "place", part="read")[0])
     fine = np.arange(int(active[0]), int(active[-1]) + 1)
-    axes.plot(fine, [genie_floor(n, d, int(k)) for k in fine], color="#1d2430", lw=1.2, label="floor")
+    axes.plot(fine, [genie_floor(n, d, int(k)) for k in fine], color=INK, lw=1.2, label="floor")
     for shift, (name, look) in zip((0.0, -0.15, 0.15, 0.0), READ.items(), strict=True):
         places = [k + shift for k in active]
         _marks(axes, places, [interval(table, "measured", part="read", name=name, knob=k) for k in active], look)
@@ -115,10 +115,10 @@ def _frames(axes: Axes, table: Table) -> None:
     sizes = np.arange(round(ratios[0] * d), round(ratios[-1] * d) + 1)
     axes.plot(sizes / d, [random_coherence_median(int(n), d) for n in sizes], color=FLOOR, lw=1.1, ls="--",
               label="random, median (theory)")  # fmt: skip
-    axes.plot(sizes / d, [welch_bound(int(n), d) for n in sizes], color="#1d2430", lw=1.2, label="Welch bound")
+    axes.plot(sizes / d, [welch_bound(int(n), d) for n in sizes], color=INK, lw=1.2, label="Welch bound")
     wide = np.arange(d * (d + 1) // 2 + 1, sizes[-1] + 1)
     if len(wide):
-        axes.plot(wide / d, [max(orthoplex_bound(int(n), d), levenshtein_bound(int(n), d)) for n in wide], color="k")
+        axes.plot(wide / d, [max(orthoplex_bound(int(n), d), levenshtein_bound(int(n), d)) for n in wide], color=INK)
     for name, look in FRAMES.items():
         _marks(axes, ratios, [interval(table, "measured", part="frame", name=name, knob=r) for r in ratios], look)
     axes.set_xlabel("directions over dimensions, n/d")

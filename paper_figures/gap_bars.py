@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from paper_figures.palette import LOOKS
 from paper_figures.seeds import by_seed
 from sparsesim.report.claims import Above, Claim, Near
+from sparsesim.report.palette import INK, LOOKS, NAVY, ORANGE, SLATE
 from sparsesim.study.interval import Interval, mean_interval, paired_interval
 from sparsesim.study.table import Table
 from theory.amortisation import effective_noise, errors
@@ -43,7 +43,7 @@ SHOWN = {
     "mod": "MOD + OMP",
 }
 ONE_LAYER = ("relu_l1", "gated", "jump_relu", "topk", "batch_topk")
-COLOURS = {"oracle": "#1d2430", "dictionary": "#56b4e9", "inference": "#e69f00"}
+COLOURS = {"oracle": INK, "dictionary": NAVY, "inference": ORANGE}
 
 
 class Parts(NamedTuple):
@@ -89,12 +89,13 @@ def _bars(axes: Axes, table: Table, methods: list[str]) -> None:
     for row, method in enumerate(methods):
         found, left = parts(table, method), 0.0
         for name, value in found._asdict().items():
-            axes.barh(row, value.mean(), left=left, height=0.62, color=COLOURS[name], zorder=3)
-            left += float(value.mean())
+            width, colour = float(value.mean()), COLOURS[name]
+            axes.barh(row, width, left=left, height=0.62, color=colour, edgecolor="white", lw=0.4, zorder=3)
+            left += width
         whole = mean_interval(found.oracle + found.dictionary + found.inference)
-        axes.plot([whole.low, whole.high], [row, row], color="#333333", lw=1.0, zorder=4)
+        axes.plot([whole.low, whole.high], [row, row], color=SLATE, lw=1.0, zorder=4)
         theory = found.oracle.mean() + predicted_dictionary(table, method).mean()
-        axes.plot(theory, row, "D", color="white", mec="#1d2430", mew=0.9, ms=5, zorder=5)
+        axes.plot(theory, row, "D", color="white", mec=INK, mew=0.9, ms=5, zorder=5)
 
 
 def draw(table: Table) -> Figure:
@@ -104,7 +105,7 @@ def draw(table: Table) -> Figure:
     axes = figure.subplots()
     _bars(axes, table, methods)
     limit = errors(PRIOR, DELTA, NOISE).one_layer / PRIOR.power
-    axes.axvline(limit, color=LOOKS["topk"].colour, ls="--", lw=1.0, zorder=2)
+    axes.axvline(limit, color=LOOKS["one_layer"].colour, ls="--", lw=1.0, zorder=2)
     axes.set_yticks(range(len(methods)), [SHOWN[method] for method in methods])
     axes.set_ylim(len(methods) - 0.5, -0.5)
     axes.set_xlim(left=0.0)
@@ -113,8 +114,8 @@ def draw(table: Table) -> Figure:
     axes.set_axisbelow(True)
     handles = [Patch(color=colour, label=name) for name, colour in COLOURS.items()]
     handles += [
-        Line2D([], [], color="white", mec="#1d2430", marker="D", ls="", ms=5, label="dictionary's part, theory"),  # type: ignore[list-item]
-        Line2D([], [], color=LOOKS["topk"].colour, ls="--", lw=1.0, label="best one layer, true atoms"),  # type: ignore[list-item]
+        Line2D([], [], color="white", mec=INK, marker="D", ls="", ms=5, label="dictionary's part, theory"),  # type: ignore[list-item]
+        Line2D([], [], color=LOOKS["one_layer"].colour, ls="--", lw=1.0, label="best one layer, true atoms"),  # type: ignore[list-item]
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
     return figure

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paper_figures.palette import FLOOR, LOOKS, Look
 from paper_figures.seeds import by_seed, interval
 from sparsesim.report.claims import Above, Below, Claim, Near
+from sparsesim.report.palette import INK, LOOKS, MIST, NAVY, ORANGE, PURPLE, Look, pale
 from sparsesim.study.interval import Interval, mean_interval, paired_interval
 from sparsesim.study.table import Table
 from theory.chance import abs_cosine_cdf
@@ -28,16 +28,16 @@ CAPTION = (
 )
 SOURCE = "arXiv:2506.14002"
 ACTIVE = 3
-SHADES = {16: "#7fb3d5", 32: "#0b5d8a", 64: "#1d2430"}  # of dimensions
-COUNTS = {16: Look("n = 16", "#e69f00", "o"), 64: Look("n = 64", "#0b5d8a", "s"), 144: Look("n = 144", "#7b4fa0", "D")}
+SHADES = {16: pale(NAVY), 32: NAVY, 64: INK}  # of dimensions
+COUNTS = {16: Look("n = 16", ORANGE, "o"), 64: Look("n = 64", NAVY, "s"), 144: Look("n = 144", PURPLE, "D")}
 ROWS = {
-    "topk_1": Look("TopK, k", LOOKS["topk"].colour, "^"),
-    "topk_1.5": Look("TopK, 1.5 k", LOOKS["topk"].colour, "^"),
-    "topk_2.5": Look("TopK, 2.5 k", LOOKS["topk"].colour, "^"),
-    "gba_near": Look("GBA near", "#0b5d8a", "s"),
-    "gba_full": Look("GBA full", "#0b5d8a", "s"),
-    "gba_wrong": Look("GBA wrong", "#0b5d8a", "s"),
-    "random": Look("random", FLOOR, "x"),
+    "topk_1": LOOKS["topk"].named("TopK, k"),
+    "topk_1.5": LOOKS["topk"].named("TopK, 1.5 k"),
+    "topk_2.5": LOOKS["topk"].named("TopK, 2.5 k"),
+    "gba_near": LOOKS["gba"].named("GBA near"),
+    "gba_full": LOOKS["gba"].named("GBA full"),
+    "gba_wrong": LOOKS["gba"].named("GBA wrong"),
+    "random": LOOKS["random"].named("random"),
 }
 PUBLISHED = {"topk_1": 1.0, "topk_1.5": 0.984, "topk_2.5": 0.945, "gba_full": 1.0, "gba_wrong": 0.383}
 SCALE = (
@@ -136,11 +136,11 @@ def window(table: Table, dim: int) -> tuple[float, float, float]:
 
 def _draw_resonance(axes: Axes, table: Table) -> None:
     low, high, frequency = window(table, max(dims(table, "resonance")))
-    axes.axvspan(low / frequency, high / frequency, color="#e8e8e8", lw=0)
+    axes.axvspan(low / frequency, high / frequency, color=MIST, lw=0)
     for dim in dims(table, "resonance"):
         places = targets(table, dim)
         values = [mean_interval(_resonance(table, dim, target)) for target in places]
-        colour = SHADES.get(dim, "#1d2430")
+        colour = SHADES.get(dim, INK)
         style = "--" if dim == min(dims(table, "resonance")) else "-"
         axes.plot([one / frequency for one in places], [one.mean for one in values], style, color=colour, lw=1.1)
         for target, value in zip(places, values, strict=True):
@@ -155,14 +155,14 @@ def _draw_resonance(axes: Axes, table: Table) -> None:
 
 def _draw_transition(axes: Axes, table: Table) -> None:
     for n in counts(table):
-        look = COUNTS.get(n, Look(f"n = {n}", "#1d2430", "P"))
+        look = COUNTS.get(n, Look(f"n = {n}", INK, "P"))
         places = dims(table, "transition", n)
         values = [mean_interval(_transition(table, n, dim)) for dim in places]
         axes.plot([dim / n**0.5 for dim in places], [one.mean for one in values], color=look.colour, lw=1.1)
         for dim, value in zip(places, values, strict=True):
             _bar(axes, dim / n**0.5, value, look.colour, look.marker)
         axes.plot([], [], look.marker + "-", color=look.colour, ms=5, label=look.label)
-    axes.axvline(1.0, color="#1d2430", lw=0.8, ls=":")
+    axes.axvline(1.0, color=INK, lw=0.8, ls=":")
     axes.set(xlabel="dimensions over √n", ylim=(-0.1, 1.05))
     axes.legend(frameon=False, loc="lower right")
 
@@ -171,7 +171,9 @@ def _draw_rows(axes: Axes, table: Table) -> None:
     for place, (name, look) in enumerate(ROWS.items()):
         _bar(axes, place, interval(table, "frr_80", part="rows", solver=name), look.colour, look.marker)
         if name in PUBLISHED:
-            axes.plot(place, PUBLISHED[name], "D", mfc="none", mec="#1d2430", ms=6)
+            axes.plot(place, PUBLISHED[name], "D", mfc="none", mec=INK, ms=6)
+    axes.plot([], [], "D", mfc="none", mec=INK, ms=5, label="published")
+    axes.legend(frameon=False, loc="upper right", bbox_to_anchor=(1.05, 0.85), fontsize=6.5, handletextpad=0.1)
     axes.set_xticks(range(len(ROWS)), [look.label for look in ROWS.values()], rotation=60, ha="right", fontsize=6.5)
     axes.set(ylabel="recovery rate (0.8)", ylim=(-0.1, 1.05), xlim=(-0.6, len(ROWS) - 0.4))
 

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from scipy.special import ndtri
 from scipy.stats import multivariate_normal
 
-from paper_figures.palette import CEILING, FLOOR, LOOKS, Look
 from paper_figures.seeds import by_seed, interval
 from sparsesim.report.claims import Above, Below, Claim, Near
+from sparsesim.report.palette import CEILING, INK, LOOKS, ORANGE, SAND, SLATE, UMBER, Look
 from sparsesim.study.interval import Interval, mean_interval, paired_interval
 from sparsesim.study.table import Table, Value
 from theory.hedging import hedging_angle, one_active_tilt
@@ -41,11 +41,11 @@ FEW = {
     "together": (0.1, 0.3, 0.1),
 }
 RATES, PRICE = (0.3, 0.15), 0.1
-SHADES = ("#7a4f00", "#e69f00", "#f3cf80")  # of the penalties, from the smallest
+SHADES = (UMBER, ORANGE, SAND)  # of the penalties, from the smallest
 WIDE = {
-    "narrow": Look("narrow SAE", "#e69f00", "o"),
+    "narrow": LOOKS["relu_l1"].named("narrow SAE"),
     "full": Look("SAE of full width", CEILING, "s"),
-    "random": Look("random dictionary", FLOOR, "x"),
+    "random": LOOKS["random"],
 }
 STUCK = (
     "One start may end in another minimum, in most of which one latent never fires; of several the one of least error "
@@ -85,7 +85,7 @@ def _single(axes: Axes, table: Table) -> None:
             _bar(axes, x, value, colour, "o")
             if child:
                 axes.plot(x, hedging_angle(parent, both, child, penalty=penalty), "_", color=colour, ms=11, mew=1.2)
-                axes.plot(x, value.mean, "o", ms=8, mfc="none", mec="#555555", mew=0.6)
+                axes.plot(x, value.mean, "o", ms=8, mfc="none", mec=SLATE, mew=0.6)
     axes.set_xlabel("P(both) / P(first alone)")
     axes.set_ylabel("angle from the first feature (rad)")
     axes.legend(frameon=False, loc="lower right")
@@ -93,7 +93,8 @@ def _single(axes: Axes, table: Table) -> None:
 
 def _wide(axes: Axes, table: Table) -> None:
     grid = np.linspace(0.0, 0.95, 40)
-    axes.plot(grid, np.sin([pair_angle(float(rho)) for rho in grid]), color=WIDE["narrow"].colour, lw=1.1)
+    exact = np.sin([pair_angle(float(rho)) for rho in grid])
+    axes.plot(grid, exact, color=WIDE["narrow"].colour, lw=1.1, label="one latent, exact")
     for name, look in WIDE.items():
         for rho in numbers(table, "wide"):
             value = interval(table, "hedging_score", part="wide", solver=name, axis=rho)
@@ -109,13 +110,17 @@ def _few(axes: Axes, table: Table) -> None:
     look = LOOKS["topk"]
     for row, (name, law) in enumerate(FEW.items()):
         value = interval(table, "squared_error", part="topk", law=name)
-        axes.plot(one_active_tilt(*law)[0], row, "s", ms=8, mfc="none", mec="#1d2430", mew=0.9)
+        axes.plot(one_active_tilt(*law)[0], row, "s", ms=8, mfc="none", mec=INK, mew=0.9)
         axes.plot([value.low, value.high], [row, row], color=look.colour, lw=1.1)
         axes.plot(value.mean, row, look.marker, color=look.colour, ms=5, mec="white", mew=0.4)
         axes.plot(law[1], row, "*", color=CEILING, ms=8)
         angle = interval(table, "largest_angle", part="topk", law=name)
         text = f"{np.degrees(angle.mean):.1f}° ({np.degrees(one_active_tilt(*law)[1]):.1f}°)"
         axes.text(0.99, row - 0.18, text, transform=axes.get_yaxis_transform(), ha="right", fontsize=6.5)
+    axes.plot([], [], "*", color=CEILING, ms=8, label="true atoms")
+    axes.plot([], [], "s", ms=7, mfc="none", mec=INK, mew=0.9, label="optimum without bias")
+    axes.plot([], [], look.marker, color=look.colour, ms=5, label="TopK, bias held")
+    axes.legend(frameon=False, fontsize=6.5, loc="upper center", bbox_to_anchor=(0.52, 1.03), handletextpad=0.2)
     axes.set_yticks(range(len(FEW)), list(FEW))
     axes.set_ylim(len(FEW) - 0.5, -0.6)
     axes.set_xlabel("squared error, k = 1 (tilt in degrees, exact in brackets)")
@@ -126,15 +131,14 @@ def _escape(axes: Axes, table: Table) -> None:
     look = LOOKS["topk"]
     for steps in numbers(table, "escape"):
         _bar(axes, steps, interval(table, "squared_error", part="escape", axis=steps), look.colour, look.marker)
-    axes.axhline(one_active_tilt(*FEW["independent"])[0], color="#1d2430", lw=1.1)
+    axes.axhline(one_active_tilt(*FEW["independent"])[0], color=INK, lw=1.1)
     axes.axhline(FEW["independent"][1], color=CEILING, lw=1.1, ls="--")
-    axes.text(
-        0.02, FEW["independent"][1], "true atoms", transform=axes.get_yaxis_transform(), va="bottom", fontsize=6.5
-    )
     best = one_active_tilt(*FEW["independent"])[0]
-    axes.text(
-        0.98, best, "optimum without bias", transform=axes.get_yaxis_transform(), va="top", ha="right", fontsize=6.5
-    )
+    for level, words in ((FEW["independent"][1], "true atoms"), (best, "optimum without bias")):
+        axes.annotate(
+            words, (0.98, level), xycoords=axes.get_yaxis_transform(), xytext=(0, -3), textcoords="offset points",
+            va="top", ha="right", fontsize=6.5,
+        )  # fmt: skip
     axes.set_xscale("log")
     axes.set_xticks(numbers(table, "escape"), [f"{steps:g}" for steps in numbers(table, "escape")])
     axes.set_xticks([], minor=True)

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paper_figures.palette import CEILING, FLOOR, LOOKS, Look
 from paper_figures.seeds import by_seed, interval
 from sparsesim.report.claims import Above, Below, Claim, Near
+from sparsesim.report.palette import CEILING, FLOOR, LOOKS, Look
 from sparsesim.study.interval import mean_interval, paired_interval
 from sparsesim.study.table import Table
 
@@ -27,8 +27,8 @@ DOUBLE = "arXiv:2010.09360"
 THEORY = "theory.ivae"
 REMEMBERED = "arXiv:1907.04809, size remembered, not read"
 SHOWN = {
-    "ivae": Look("iVAE (reads labels)", "#0072b2", "s"),
-    "idvae": Look("IDVAE (reads labels)", "#56b4e9", "D"),
+    "ivae": LOOKS["ivae"],
+    "idvae": LOOKS["idvae"],
     "unmixing": Look("linear, by two labels", CEILING, "*"),
     "vae": LOOKS["vae"],
     "ica": LOOKS["ica"],

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paper_figures.palette import Look
 from paper_figures.seeds import by_seed, interval
 from sparsesim.report.claims import Above, Below, Claim, Near
+from sparsesim.report.palette import GREY, NAVY, VERMILLION, Look
 from sparsesim.study.interval import Interval, mean_interval, paired_interval
 from sparsesim.study.table import Table
 from theory.jepa import jepa_fixed_point, jepa_time, mae_fixed_point, mae_time
@@ -24,7 +24,7 @@ CAPTION = (
     "over draws."
 )
 SOURCE = "arXiv:2407.03475, abstract"
-LOOKS = {"jepa": Look("JEPA", "#0072b2", "D"), "mae": Look("MAE", "#d55e00", "^")}
+SHOWN = {"jepa": Look("JEPA", NAVY, "D"), "mae": Look("MAE", VERMILLION, "^")}
 TIMES = {"jepa": (jepa_time, jepa_fixed_point), "mae": (mae_time, mae_fixed_point)}
 LOW, HIGH, MIDDLE = 0.5, 2.0, 0.1
 REACHED = 0.5
@@ -63,14 +63,14 @@ def draw(table: Table) -> Figure:
     """Return the figure: the ratio of times by depth, and the delay by start."""
     figure = Figure(figsize=(7.2, 2.9), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for objective, look in LOOKS.items():
+    for objective, look in SHOWN.items():
         known = [predicted(objective, LOW, n, MIDDLE) / predicted(objective, HIGH, n, MIDDLE) for n in depths(table)]
         left.plot(depths(table), known, color=look.colour, lw=1.1, zorder=1)
         for depth in depths(table):
             _point(left, depth, mean_interval(ratio(table, objective, depth)), look, True)
         for depth, style in zip([n for n in depths(table) if n > 1], ("-", "--", ":"), strict=False):
             _delays(right, table, objective, depth, style)
-    left.axhline(1.0, color="#8c8c8c", lw=0.8)
+    left.axhline(1.0, color=GREY, lw=0.8)
     left.set_xticks(depths(table))
     left.set_xlabel("encoder layers L")
     left.set_ylabel("time of lowest / of highest coefficient")
@@ -88,7 +88,7 @@ def draw(table: Table) -> Figure:
 
 
 def _delays(axes: Axes, table: Table, objective: str, depth: int, style: str) -> None:
-    look = LOOKS[objective]
+    look = SHOWN[objective]
     grid = np.geomspace(starts(table)[0], starts(table)[-1], 30)
     gaps = [predicted(objective, LOW, depth, a) - predicted(objective, HIGH, depth, a) for a in grid]
     axes.plot(grid, np.abs(gaps), color=look.colour, lw=1.1, ls=style, label=f"{look.label}, L = {depth}", zorder=1)
@@ -109,7 +109,7 @@ def _worst(table: Table, samples: int) -> Interval:
     """Return the largest relative deviation from theory over objectives, depths and starts, by seed."""
     groups = [
         by_seed(table, "worst_deviation", objective=objective, depth=depth, start=start, samples=samples)
-        for objective in LOOKS
+        for objective in SHOWN
         for depth in depths(table)
         for start in starts(table)
     ]
@@ -190,7 +190,7 @@ HEADER = ("objective", "L", "a0", "samples", "time, lowest", "theory", "time, hi
 def rows(table: Table) -> list[tuple[str, ...]]:
     """Return the text rows of the report."""
     every = sorted(int(value) for value in table.levels("samples"))
-    groups = [(o, n, a, s) for o in LOOKS for n in depths(table) for a in starts(table) for s in every]
+    groups = [(o, n, a, s) for o in SHOWN for n in depths(table) for a in starts(table) for s in every]
     return [_row(table, *group) for group in groups]
 
 
@@ -198,7 +198,7 @@ def _row(table: Table, objective: str, depth: int, start: float, samples: int) -
     low, high = (mean_interval(times) for times in _pair(table, objective, depth, start, samples))
     order = interval(table, "in_order", objective=objective, depth=depth, start=start, samples=samples)
     return (
-        LOOKS[objective].label,
+        SHOWN[objective].label,
         str(depth),
         f"{start:g}",
         str(samples) if samples else "exact",

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paper_figures.palette import CEILING, FLOOR, LOOKS, Look
 from paper_figures.seeds import by_seed, interval
 from sparsesim.report.claims import Above, Below, Claim, Near
+from sparsesim.report.palette import CEILING, FLOOR, INK, LOOKS, Look
 from sparsesim.study.interval import Interval, mean_interval, paired_interval
 from sparsesim.study.table import Table
 from theory.chance import rv_by_chance
@@ -24,9 +24,9 @@ CAPTION = (
 )
 SOURCE = "arXiv:2505.22255, toy experiment"
 TOPK = LOOKS["topk"]
-KRON = Look("Kronecker", "#0b5d8a", "s")
+KRON = LOOKS["kron"]
 TOY = Look("toy model", CEILING, "*")
-RANDOM = Look("random directions", FLOOR, "x")
+RANDOM = LOOKS["random"].named("random directions")
 # heads, left, right of the paper's size, and ours with half as many latents; the published RV
 TWINS = {
     "kron_2_4_16": ((2, 4, 32), 0.514),
@@ -74,7 +74,7 @@ def _structure(axes: Axes, table: Table) -> None:
         if name in ("topk", *krons(table)):
             _bar(axes, place + 0.25, mean_interval(_rv(table, f"{name}_untrained")), look, filled=False)
         if name in PUBLISHED:
-            axes.plot(place - 0.25, PUBLISHED[name], "+", color="#1d2430", ms=6, mew=1.1)
+            axes.plot(place - 0.25, PUBLISHED[name], "+", color=INK, ms=6, mew=1.1)
     words = ["toy model", "random", "TopK", *(name[5:].replace("_", "·") for name in krons(table))]
     axes.set_xticks(range(len(names)), words, rotation=60, ha="right", fontsize=6.5)
     axes.set(ylabel="RV with the covariance", ylim=(0, 1.0))
@@ -112,8 +112,8 @@ def draw(table: Table) -> Figure:
         panels[2].plot([], [], look.marker, color=look.colour, ms=6, ls="none", label=look.label)[0]
         for look in (TOPK, KRON, TOY, RANDOM)
     ]
-    handles.append(panels[2].plot([], [], "s", mfc="white", mec=KRON.colour, ms=5, label="before training")[0])
-    handles.append(panels[2].plot([], [], "+", color="#1d2430", ms=6, ls="none", label="published")[0])
+    handles.append(panels[2].plot([], [], KRON.marker, mfc="white", mec=KRON.colour, ms=5, label="before training")[0])
+    handles.append(panels[2].plot([], [], "+", color=INK, ms=6, ls="none", label="published")[0])
     handles.append(panels[2].plot([], [], color=FLOOR, lw=1.0, label="random, closed form")[0])
     handles.append(panels[2].plot([], [], "--", color=FLOOR, lw=1.0, label="orthonormal")[0])
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paper_figures.palette import FLOOR, Look
 from paper_figures.seeds import by_seed, interval
 from sparsesim.report.claims import Above, Claim, Near
+from sparsesim.report.palette import FLOOR, NAVY, VERMILLION, Look
 from sparsesim.study.interval import mean_interval, paired_interval
 from sparsesim.study.table import Table
 
@@ -21,7 +21,7 @@ CAPTION = (
     "to ± 0.01. Bars are 95% t-intervals over the seeds."
 )
 SOURCE = "arXiv:2302.12715, start at A, read off the plots"
-SHOWN = {"plain": Look("plain", "#d55e00", "o"), "masked": Look("masked", "#0072b2", "s")}
+SHOWN = {"plain": Look("plain", VERMILLION, "o"), "masked": Look("masked", NAVY, "s")}
 PAPER = {  # (width, noise): what the paper plots, to +- .01; both curves end at the point (1000, .1)
     "plain": {
         **{(200, 0.1): 0.126, (400, 0.1): 0.157, (600, 0.1): 0.202, (800, 0.1): 0.270, (1000, 0.1): 0.331},

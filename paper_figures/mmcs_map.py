@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
-from paper_figures.palette import CEILING, FLOOR, LOOKS
 from paper_figures.seeds import by_seed
 from sparsesim.report.claims import Above, Claim, Near
+from sparsesim.report.palette import CEILING, FLOOR, INK, LOOKS, NAVY, PURPLE, VERMILLION
 from sparsesim.study.interval import mean_interval, paired_interval
 from sparsesim.study.table import Table
 from theory.chance import mean_max_abs_cosine
@@ -26,7 +26,7 @@ CAPTION = (
 )
 SOURCE = "Sharkey, Braun, Millidge (2022), interim report"
 MAPS = {"mmcs": "MMCS", "corrected": "MMCS above chance", "mmcs_learned": "from the learned side"}
-COLOURS = {"mmcs": ("#0b5d8a", "s"), "corrected": ("#d55e00", "o"), "mmcs_learned": ("#7b4fa0", "^")}
+COLOURS = {"mmcs": (NAVY, "s"), "corrected": (VERMILLION, "o"), "mmcs_learned": (PURPLE, "^")}
 
 
 def widths(table: Table) -> list[int]:
@@ -115,10 +115,10 @@ def _curves(axes: Axes, table: Table) -> None:
         )
     floor = [mean_interval(by_seed(table, "mmcs", solver="random", width=width)).mean for width in rows]
     exact = [mean_max_abs_cosine(width, round(float(table.column("dim").mean()))) for width in rows]
-    axes.plot(y, floor, LOOKS["random"].marker, color=FLOOR, ms=4)
+    axes.plot(y, floor, LOOKS["random"].marker, color=FLOOR, ms=4, label="MMCS of random directions")
     axes.plot(y, exact, color=FLOOR, lw=0.8)
     axes.axhline(1.0, color=CEILING, lw=0.8)
-    axes.axvline(0.0, color="#1d2430", lw=0.6, ls="--")
+    axes.axvline(0.0, color=INK, lw=0.6, ls="--")
     axes.text(0.05, 0.03, "true number", fontsize=6.5, rotation=90, va="bottom")
     axes.set_xticks(y, [f"{2.0**value:g}" for value in y])
     axes.set_ylim(0.0, 1.04)
@@ -135,10 +135,18 @@ def draw(table: Table) -> Figure:
     panels[0].set_ylabel("width p / m")
     for axes in panels[1:3]:
         axes.set_yticklabels([])
-    figure.colorbar(image, ax=panels[:3], location="bottom", shrink=0.4, aspect=30, pad=0.03)
+    figure.colorbar(
+        image,
+        ax=panels[:3],
+        location="bottom",
+        shrink=0.4,
+        aspect=30,
+        pad=0.03,
+        label="score, mean over seeds",
+    )
     _curves(panels[3], table)
     handles, names = panels[3].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower right", ncol=3, frameon=False)
+    figure.legend(handles, names, loc="outside lower center", ncol=4, frameon=False)
     return figure
 
 

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paper_figures.palette import CEILING, LOOKS, Look
 from paper_figures.seeds import by_seed, interval
 from sparsesim.report.claims import Above, Claim, Near
+from sparsesim.report.palette import BROWN, CEILING, LEAF, LOOKS, ORANGE, RUST, VERMILLION, Look
 from sparsesim.study.interval import mean_interval, paired_interval
 from sparsesim.study.table import Table
 
@@ -22,13 +22,13 @@ CAPTION = (
 )
 SOURCE = "arXiv:2110.10804, simulation 1"
 KNOWN = {
-    "sparse_vae": Look("sparse VAE", "#0072b2", "s"),
+    "sparse_vae": LOOKS["sparse_vae"],
     "vae": LOOKS["vae"],
-    "vsc": Look("VSC", "#009e73", "D"),
+    "vsc": LOOKS["vsc"],
     "pca": LOOKS["pca"],
     "random": LOOKS["random"],
 }
-_BETAS = ("#e69f00", "#d55e00", "#8f2d00", "#8a6d3b", "#4d9221")
+_BETAS = (ORANGE, VERMILLION, RUST, BROWN, LEAF)
 _MARKERS = ("^", "v", "<", ">", "h")
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from paper_figures.palette import CEILING, FLOOR, LOOKS, Look
 from paper_figures.seeds import by_seed, interval
 from sparsesim.report.claims import Above, Below, Claim, Near
+from sparsesim.report.palette import CEILING, FLOOR, LOOKS
 from sparsesim.study.interval import Interval, paired_interval
 from sparsesim.study.table import Table
 
@@ -15,20 +15,20 @@ QUESTION = "Which autoencoder lets the latent of a child write its parent's dire
 CAPTION = (
     "20 orthonormal features in 20 dimensions: one of three parents, with at most one of its three children, or one of "
     "eight leaves; all strengths are N(1, 1/4²). Left: the cosine of a child's latent with the true parent, a mean "
-    "over the nine pairs; 0 is the truth and 0.71 full absorption; ticks: the paper. Right: latents a sample; the line "
-    "is the true 1.36. Bars are 95% t-intervals over the seeds."
+    "over the nine pairs; 0 is the truth and 0.71 full absorption; ticks: the paper; open: k is not the true L0. "
+    "Right: latents a sample; the line is the true 1.36. Bars are 95% t-intervals over the seeds."
 )
 SOURCE = "arXiv:2506.03093, table of absorption scores"
 SHOWN = {
-    "mp": Look("MP-SAE", "#0072b2", "D"),
-    "matryoshka": Look("Matryoshka, k = true L0", "#009e73", "s"),
-    "matryoshka_relu": Look("Matryoshka, ReLU + L1", "#009e73", "p"),
-    "matryoshka_1": Look("Matryoshka, k = 1", "#7fc9b0", "s"),
-    "matryoshka_2": Look("Matryoshka, k = 2", "#7fc9b0", "s"),
-    "batch_topk": LOOKS["batch_topk"]._replace(label="BatchTopK, k = true L0"),
-    "batch_topk_1": Look("BatchTopK, k = 1", "#d08b70", "v"),
-    "batch_topk_2": Look("BatchTopK, k = 2", "#d08b70", "v"),
-    "relu_l1": LOOKS["relu_l1"]._replace(label="ReLU + L1"),
+    "mp": LOOKS["mp"].named("MP-SAE"),
+    "matryoshka": LOOKS["matryoshka"].named("Matryoshka, k = true L0"),
+    "matryoshka_relu": LOOKS["matryoshka_relu"].named("Matryoshka, ReLU + L1"),
+    "matryoshka_1": LOOKS["matryoshka"].named("Matryoshka, k = 1"),
+    "matryoshka_2": LOOKS["matryoshka"].named("Matryoshka, k = 2"),
+    "batch_topk": LOOKS["batch_topk"].named("BatchTopK, k = true L0"),
+    "batch_topk_1": LOOKS["batch_topk"].named("BatchTopK, k = 1"),
+    "batch_topk_2": LOOKS["batch_topk"].named("BatchTopK, k = 2"),
+    "relu_l1": LOOKS["relu_l1"].named("ReLU + L1"),
 }
 PAPER = {"mp": 0.0011, "matryoshka": 0.22, "matryoshka_relu": 0.22, "batch_topk": 0.42, "relu_l1": 0.47}
 
@@ -41,10 +41,14 @@ def draw(table: Table) -> Figure:
         for axes, metric in ((scores, "absorption"), (sizes, "l0")):
             value = interval(table, metric, solver=name)
             axes.plot([value.low, value.high], [row, row], color=look.colour, lw=1.4)
-            axes.plot(value.mean, row, look.marker, color=look.colour, ms=5, mec="white", mew=0.4)
+            other = name.endswith(("_1", "_2"))  # another number of latents than the true one
+            face, edge = ("white", look.colour) if other else (look.colour, "white")
+            axes.plot(value.mean, row, look.marker, mfc=face, mec=edge, ms=5, mew=0.9 if other else 0.4)
         if name in PAPER:
             scores.plot(PAPER[name], row, "|", color=FLOOR, ms=11, mew=1.6, zorder=1)
-    scores.axvline(0.0, color=CEILING, lw=0.9)
+    scores.plot([], [], "|", color=FLOOR, ms=11, mew=1.6, label="paper")
+    scores.axvline(0.0, color=CEILING, lw=0.9, label="truth")
+    scores.legend(frameon=False, loc="upper right")
     sizes.axvline(float(table.column("true_l0").mean()), color=CEILING, lw=0.9)
     scores.set_yticks(range(len(SHOWN)), [look.label for look in SHOWN.values()])
     scores.set_ylim(len(SHOWN) - 0.5, -0.5)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from paper_figures.seeds import by_seed
-from sparsesim.report.palette import spelt
+from sparsesim.report.palette import GREY, NAVY, VERMILLION, spelt
 from sparsesim.study.interval import Interval, mean_interval, paired_interval
 from sparsesim.study.table import Table
 
-WON, LOST, OPEN = "#0072B2", "#D55E00", "#999999"
+WON, LOST, OPEN = NAVY, VERMILLION, GREY
 SPELT = {
     "abs_topk": "AbsTopK",
     "adaptive_k": "AdaptiveK",

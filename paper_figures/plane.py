@@ -14,6 +14,7 @@ from matplotlib.patches import Rectangle
 from paper_figures.plane_claims import claims
 from paper_figures.plane_numbers import KNOWN, LEARNED, NAMES, ROWS, SAES, axes_of, dimension, field, overall, winners
 from paper_figures.transitions import bayes_rho
+from sparsesim.report.palette import LOOKS
 from sparsesim.study.interval import mean_interval
 from sparsesim.study.table import Table
 from theory.phase import constraint_threshold, weak_threshold
@@ -33,22 +34,11 @@ CAPTION = (
     "non-negativity alone (dotted). White: half of the atoms found at |cos| ≥ 0.9. Below: the learner with the highest "
     "mean at each point; who is not told from it by a paired interval shares the cell."
 )
-COLOURS = {
-    "kmeans": "#8a6d3b",
-    "ica": "#7b4fa0",
-    "online": "#0b5d8a",
-    "vae": "#8c8c8c",
-    "relu_l1": "#e69f00",
-    "topk": "#d55e00",
-    "batch_topk": "#8f2d00",
-    "matryoshka": "#cc79a7",
-    "mp": "#56b4e9",
-}
 MARKS = {
     "kmeans": "K", "ica": "I", "online": "D", "vae": "V", "relu_l1": "L", "topk": "T", "batch_topk": "B",
     "matryoshka": "M", "mp": "P",
 }  # fmt: skip
-INK = {name: "black" if name in ("relu_l1", "matryoshka", "mp") else "white" for name in MARKS}
+TEXT = {name: "black" if name in ("relu_l1", "matryoshka", "vae") else "white" for name in MARKS}
 
 
 def _edges(centres: np.ndarray) -> np.ndarray:
@@ -96,10 +86,10 @@ def _map(axes: Axes, table: Table, solvers: Sequence[str], title: str) -> None:
             width, height = (x[column + 1] - x[column]) / len(names), y[row + 1] - y[row]
             for place, name in enumerate(names):
                 corner = x[column] + place * width, y[row]
-                box = Rectangle(corner, width, height, facecolor=COLOURS[name], edgecolor="white", lw=0.4)
+                box = Rectangle(corner, width, height, facecolor=LOOKS[name].colour, edgecolor="white", lw=0.4)
                 axes.add_patch(box)
                 middle = corner[0] + width / 2, corner[1] + height / 2
-                axes.text(*middle, MARKS[name], ha="center", va="center", fontsize=6, color=INK[name])
+                axes.text(*middle, MARKS[name], ha="center", va="center", fontsize=6, color=TEXT[name])
     axes.set_title(title, fontsize=7.5)
     axes.set_xlim(x[0], x[-1])
     axes.set_ylim(y[0], y[-1])
@@ -136,7 +126,7 @@ def draw(table: Table) -> Figure:
     _map(right, table, SAES, "autoencoders alone")
     left.set_ylabel("k / d", fontsize=7.5)
     handles = [
-        Line2D([], [], ls="", marker="s", ms=6, color=COLOURS[name], label=f"{MARKS[name]}: {NAMES[name]}")
+        Line2D([], [], ls="", marker="s", ms=6, color=LOOKS[name].colour, label=f"{MARKS[name]}: {NAMES[name]}")
         for name in LEARNED
     ]
     lower.legend(handles=handles, loc="outside right upper", ncol=1, frameon=False, fontsize=6.5)

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paper_figures.palette import CEILING, FLOOR, LOOKS, Look
 from paper_figures.seeds import by_seed, interval
 from sparsesim.report.claims import Above, Claim, Near
+from sparsesim.report.palette import CEILING, FLOOR, INK, LOOKS, VERMILLION, Look
 from sparsesim.study.interval import Interval, mean_interval, paired_interval
 from sparsesim.study.table import Table
 from theory.rate_distortion import RatePoint, spike_gaussian_bounds, spike_gaussian_rate
@@ -33,7 +33,7 @@ SHOWN = {
     "mod": LOOKS["mod"],
     "topk": LOOKS["topk"],
     "relu_l1": LOOKS["relu_l1"],
-    "sign": Look("sign autoencoder", "#7b4fa0", "D"),
+    "sign": LOOKS["sign"],
 }
 GRID_LOSS = 0.5 * math.log2(2 * math.pi * math.e / 12)  # bits a value of an even grid with entropy coding, at high rate
 FAIR = 0.2  # FVU at which pursuit and autoencoder are compared
@@ -120,7 +120,7 @@ def draw(table: Table) -> Figure:
 def _plane(axes: Axes, table: Table) -> None:
     m, known = size(table), [point for _, point in curve()]
     fvu = np.array([p.distortion for p in known]) / EPS
-    axes.plot(m * np.array([p.upper for p in known]), fvu, color="#1d2430", lw=1.2, label="R(D), exact")
+    axes.plot(m * np.array([p.upper for p in known]), fvu, color=INK, lw=1.2, label="R(D), exact")
     axes.plot(m * 0.5 * np.log2(1 / fvu), fvu, color=FLOOR, ls="--", lw=1.0, label="R(D) of normal data")
     for name, look in SHOWN.items():
         shown = edge(table, name)
@@ -191,7 +191,7 @@ def _map(axes: Axes, table: Table) -> None:
                 axes.text(i, j, f"{shown[i, j]:.1f}", ha="center", va="center", fontsize=6,
                           color="white" if dark else "black")  # fmt: skip
     m, k = truth(table)
-    axes.plot(widths.index(m), active.index(k), "o", ms=17, mfc="none", mec="#d55e00", mew=1.4)
+    axes.plot(widths.index(m), active.index(k), "o", ms=17, mfc="none", mec=VERMILLION, mew=1.4)
     least = divmod(int(np.nanargmin(shown)), len(active))
     axes.plot(*least, "s", ms=20, mfc="none", mec="black", mew=0.9)
     axes.set_xticks(range(len(widths)), [str(w) for w in widths])

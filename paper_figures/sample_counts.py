@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paper_figures.palette import CEILING, LOOKS, Look
 from paper_figures.seeds import by_seed, interval
 from sparsesim.report.claims import Above, Below, Claim, Near
+from sparsesim.report.palette import CEILING, INK, LOOKS
 from sparsesim.study.interval import Interval, mean_interval, paired_interval
 from sparsesim.study.table import Table
 from theory.counts import counting_samples, coverage, every_support_samples
@@ -27,12 +27,12 @@ CAPTION = (
     "all were found within the grid in some world. Bars are 95% t-intervals over the worlds."
 )
 SHOWN = {
-    "erspud": Look("ER-SpUD", "#d55e00", "^"),
+    "erspud": LOOKS["erspud"],
     "ica": LOOKS["ica"],
     "mod": LOOKS["mod"],
     "ksvd": LOOKS["ksvd"],
-    "online": Look("online learning + OMP", "#e69f00", "o"),
-    "descent": Look("signed descent", "#cc79a7", "v"),
+    "online": LOOKS["online"],
+    "descent": LOOKS["descent"],
     "random": LOOKS["random"],
 }
 World = tuple[int, int, int]
@@ -123,7 +123,7 @@ def _rise(axes: Axes, table: Table, world: World) -> None:
         axes.plot(grid, means, look.marker, ls="-", lw=0.8, ms=3.5, mew=edge, color=look.colour, label=look.label)
     for place, word in ((counting_samples(m, d, k), "equations"), (every_support_samples(m, k), "all supports")):
         if d != m:
-            axes.axvline(place, color="#1d2430", lw=0.9, ls=":")
+            axes.axvline(place, color=INK, lw=0.9, ls=":")
             axes.text(place * 0.93, 0.03, word, rotation=90, ha="right", va="bottom", fontsize=6.5)
     axes.set_xscale("log")
     axes.set_ylim(-0.03, 1.05)
@@ -137,7 +137,7 @@ def _growth(axes: Axes, table: Table) -> None:
     grid, k = counts(table, squares[0]), squares[0][2]
     fine = np.unique(np.geomspace(sizes[0], sizes[-1], 12).round().astype(int))
     axes.plot(fine, [2 ** coupon((int(m), int(m), k), grid) for m in fine], color=CEILING, ls="--", lw=1.1)
-    axes.plot(fine, [counting_samples(int(m), int(m), k) for m in fine], color="#1d2430", ls=":", lw=0.9,
+    axes.plot(fine, [counting_samples(int(m), int(m), k) for m in fine], color=INK, ls=":", lw=0.9,
               label="count of equations")  # fmt: skip
     names = learners(table, squares[0])
     for place, name in enumerate(names):

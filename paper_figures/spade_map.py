@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paper_figures.palette import FLOOR, LOOKS, Look
 from paper_figures.seeds import by_seed
 from sparsesim.report.claims import Above, Below, Claim, Near
+from sparsesim.report.palette import INK, LOOKS
 from sparsesim.study.interval import Interval, mean_interval, paired_interval
 from sparsesim.study.table import Table
 from theory.receptive import half_space_f1
@@ -26,11 +26,11 @@ CAPTION = (
 )
 SOURCE = "arXiv:2503.01822"
 SHOWN = {
-    "relu_l1": Look("ReLU + L1", LOOKS["relu_l1"].colour, "o"),
-    "jump_relu": Look("JumpReLU", "#7b4fa0", "D"),
-    "topk": Look("TopK", LOOKS["topk"].colour, "^"),
-    "spade": Look("SpaDE", "#0b5d8a", "s"),
-    "random": Look("random directions", FLOOR, "x"),
+    "relu_l1": LOOKS["relu_l1"].named("ReLU + L1"),
+    "jump_relu": LOOKS["jump_relu"].named("JumpReLU"),
+    "topk": LOOKS["topk"].named("TopK"),
+    "spade": LOOKS["spade"],
+    "random": LOOKS["random"].named("random directions"),
 }
 COLUMNS = {
     "f1_apart": ("ring", "clusters\napart"),
@@ -91,7 +91,7 @@ def _matrix(axes: Axes, table: Table) -> None:
             dark = own.mean < FAILS
             text = f"{own.mean:z.2f}\n±{own.half_width:.2f}"
             weight = "bold" if dark else "normal"
-            colour = "white" if own.mean < 0.45 else "#1d2430"
+            colour = "white" if own.mean < 0.45 else INK
             axes.text(column, row, text, ha="center", va="center", fontsize=6.8, color=colour, weight=weight)
     axes.set_xticks(range(len(COLUMNS)), [words for _, words in COLUMNS.values()], fontsize=6.8)
     axes.set_yticks(range(len(SHOWN)), [look.label for look in SHOWN.values()], fontsize=7)
@@ -117,7 +117,7 @@ def _tracking(axes: Axes, table: Table) -> None:
             shifted, means, look.marker + "-", color=look.colour, ms=5, mec=edge, mew=0.5, lw=0.9, label=look.label
         )
         largest = max(largest, *places)
-    axes.plot([1.5, largest], [1.5, largest], color="#1d2430", lw=0.8)
+    axes.plot([1.5, largest], [1.5, largest], color=INK, lw=0.8)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=2)
     ticks = [2, 4, 8, 16, 32]

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from paper_figures.palette import FLOOR
 from paper_figures.seeds import by_seed
 from paper_figures.toy_claims import claims, densities, gram, grid, levels, named, plane
+from sparsesim.report.palette import FLOOR, INK, NAVY, VERMILLION
 from sparsesim.study.interval import Interval, mean_interval
 from sparsesim.study.table import Table
 from theory.capacity import STICKY_FRACTIONS
@@ -28,7 +28,7 @@ CAPTION = (
     "regular arrangements. Right: loss of k features in a plane of which exactly one is active, beside that of the "
     "regular polygon and of dropping all but four."
 )
-BLUE, DARK, WARM = "#0b5d8a", "#1d2430", "#d55e00"
+BLUE, DARK, WARM = NAVY, INK, VERMILLION
 FRACTIONS = {
     "orthogonal": "1",
     "tetrahedron": "3/4",
@@ -42,7 +42,10 @@ FRACTIONS = {
 def _matrices(figure: SubFigure, table: Table) -> None:
     found = densities(table, "matrix")[::-1]
     for axes, density in zip(figure.subplots(1, len(found)), found, strict=True):
-        image = axes.imshow(gram(table, density), cmap="RdBu_r", vmin=-1.2, vmax=1.2, interpolation="nearest")
+        products = gram(table, density)
+        image = axes.imshow(products, cmap="RdBu_r", vmin=-1.2, vmax=1.2, interpolation="nearest")
+        rows, columns = np.nonzero(products < -0.15)
+        axes.plot(columns, rows, "_", color="white", ms=2.0, mew=0.6)  # a sign that is seen in grey
         axes.set_title(f"p = {density:g}")
         axes.set_xticks([])
         axes.set_yticks([])

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paper_figures.palette import Look
 from sparsesim.report.claims import Above, Below, Claim, Near
+from sparsesim.report.palette import LOOKS
 from sparsesim.study.interval import Interval, mean_interval, paired_interval
 from sparsesim.study.table import Table
 from theory.amp import bayes_threshold
@@ -26,12 +26,12 @@ CAPTION = (
 )
 SOURCE = "arXiv:math/0607364"
 SHOWN = {
-    "bayes": Look("message passing, knows the law", "#1d2430", "d"),
-    "l1": Look("basis pursuit (l1)", "#00735c", "*"),
-    "subspace": Look("subspace pursuit, knows k", "#7b4fa0", "X"),
-    "omp": Look("OMP, knows k", "#56b4e9", "D"),
-    "nnls": Look("non-negative least squares", "#e69f00", "o"),
-    "one_step": Look("one step (linear SAE encoder), knows k", "#d55e00", "^"),
+    "bayes": LOOKS["bayes"].named("message passing, knows the law"),
+    "l1": LOOKS["l1"],
+    "subspace": LOOKS["subspace"].named("subspace pursuit, knows k"),
+    "omp": LOOKS["oracle_omp"].named("OMP, knows k"),
+    "nnls": LOOKS["nnls"],
+    "one_step": LOOKS["one_layer"].named("one step (linear SAE encoder), knows k"),
 }
 STEP = 0.05  # of the grid in rho at the laptop tier: two thresholds nearer than that are one
 GRID = 0.015  # what a step of 0.05 in rho and the difference of mean and median may move a threshold by

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paper_figures.palette import CEILING, FLOOR, Look
 from paper_figures.seeds import by_seed, interval
 from sparsesim.report.claims import Above, Below, Claim, Near
+from sparsesim.report.palette import CEILING, FLOOR, INK, NAVY, PURPLE, VERMILLION, Look
 from sparsesim.study.interval import Interval, mean_interval
 from sparsesim.study.table import Table, Value
 from theory.autoencoders import identity_sign_mse, near_identity_mse, rotation_mse, sparse_rotation_mse
@@ -26,8 +26,8 @@ CAPTION = (
     "are +1 or -1 where active: a rotation (1 - 2/π) against reading each feature (1 - p), which cross at 2/π. "
     "Bars are 95% t-intervals over the seeds."
 )
-GAUSS, SPARSE, SIGNS = Look("normal", "#0b5d8a", "o"), Look("sparse normal", "#d55e00", "^"), Look("±1", "#7b4fa0", "D")
-LIMIT, READ = "#1d2430", CEILING
+GAUSS, SPARSE, SIGNS = Look("normal", NAVY, "o"), Look("sparse normal", VERMILLION, "^"), Look("±1", PURPLE, "D")
+LIMIT, READ = INK, CEILING
 SHEVCHENKO, KOEGLER = "arXiv:2212.13468, abstract", "arXiv:2402.05013, abstract"
 TRAINED = 0.01  # of the variance: noise of minibatches, and d of 32 above rate 1
 

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paper_figures.palette import CEILING, LOOKS, Look
 from paper_figures.seeds import by_seed, interval
 from sparsesim.report.claims import Above, Below, Claim, Near
+from sparsesim.report.palette import CEILING, LOOKS, Look
 from sparsesim.study.interval import Interval, mean_interval, paired_interval
 from sparsesim.study.table import Table
 from theory.vae import linear_vae
@@ -30,18 +30,19 @@ EQUAL, UNEQUAL, SHARES = (4, 4, 4), (2, 4, 8), (1 / 3, 1 / 3, 1 / 3)
 FIXED, PENALTIES = 0.01, (0.3, 1.0, 3.0)
 LENGTHS = ("_quarter", "_half", "")  # of training, at whose ends the learned noise is ever smaller
 SHOWN = {
-    "vaease": Look("VAEase", "#0b5d8a", "o"),
-    "vae": LOOKS["vae"]._replace(label="VAE"),
-    "vaease_scaled": Look("VAEase, noise starts at the data's variance", "#56b4e9", "D"),
-    "abs_topk": Look("SAE AbsTopK, told k = 4", LOOKS["topk"].colour, "^"),
-} | {f"relu_l1_{penalty:g}": Look("SAE ReLU + L1, 40 latents", LOOKS["relu_l1"].colour, "s") for penalty in PENALTIES}
+    "vaease": LOOKS["vaease"],
+    "vae": LOOKS["vae"].named("VAE"),
+    "vaease_scaled": LOOKS["vaease"].pale("VAEase, noise starts at the data's variance")._replace(marker="D"),
+    "abs_topk": LOOKS["abs_topk"].named("SAE AbsTopK, told k = 4"),
+} | {f"relu_l1_{penalty:g}": LOOKS["relu_l1"].named("SAE ReLU + L1, 40 latents") for penalty in PENALTIES}
 
 
 def _cross(axes: Axes, table: Table, name: str, look: Look, label: str | None) -> None:
     count, left = (interval(table, metric, world="equal", solver=name) for metric in ("active", "fvu"))
     place = max(left.mean, 1e-7)
     axes.plot([count.low, count.high], [place, place], color=look.colour, lw=1.0)
-    axes.plot(count.mean, place, look.marker, color=look.colour, ms=5, mec="white", mew=0.4, label=label)
+    zorder = 4 if name == "vaease" else 3  # not hidden by another in the same place
+    axes.plot(count.mean, place, look.marker, color=look.colour, ms=5, mec="white", mew=0.4, label=label, zorder=zorder)
 
 
 def _plane(axes: Axes, table: Table) -> None:

@@ -9,9 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paper_figures.palette import LOOKS, Look
 from sparsesim.report.claims import Above, Below, Claim
-from sparsesim.report.palette import VALIDATION
+from sparsesim.report.palette import INK, LOOKS, SAND, SKY, SLATE, VERMILLION, Look
 from sparsesim.study.interval import Interval
 from sparsesim.study.table import Table
 from theory.variance_components import Factors, surrogates, variance_components, variance_of_mean
@@ -28,10 +27,10 @@ CAPTION = (
 )
 AXES = ("seed", "start", "order")
 PARTS: dict[str, tuple[tuple[Factors, ...], str, str]] = {
-    "world": (((0,),), "#1d2430", "d"),
-    "start": (((1,), (0, 1)), "#d55e00", "o"),
-    "order": (((2,), (0, 2)), "#56b4e9", "s"),
-    "both": (((1, 2), (0, 1, 2)), "#b8a1c9", "^"),
+    "world": (((0,),), INK, "d"),
+    "start": (((1,), (0, 1)), VERMILLION, "o"),
+    "order": (((2,), (0, 2)), SKY, "s"),
+    "both": (((1, 2), (0, 1, 2)), SAND, "^"),
 }
 WORDS = {
     "world": "world",
@@ -43,8 +42,8 @@ SHOWN: dict[str, Look] = {
     "relu_l1": LOOKS["relu_l1"],
     "topk": LOOKS["topk"],
     "batch_topk": LOOKS["batch_topk"],
-    "matryoshka": VALIDATION["matryoshka"],
-    "mp": VALIDATION["mp"],
+    "matryoshka": LOOKS["matryoshka"],
+    "mp": LOOKS["mp"],
 }
 DRAWS = 20_000  # the quantiles then have a Monte-Carlo error below 2% of the interval
 SEED = 8  # of the surrogates: one fixed stream
@@ -126,17 +125,18 @@ def _errors(axes: Axes, table: Table, solver: str) -> None:
     kept = {factors: max(value, 0.0) for factors, value in found.items()}
     counts = np.unique(np.geomspace(1, 200, 40).astype(int)).tolist()
     # New worlds, weights and orders each time: all components fall together.
-    plans: tuple[tuple[str, Callable[[int], float]], ...] = (
-        ("-", lambda n: sum(kept.values()) / n),
-        ("--", lambda n: kept[0,] + (sum(kept.values()) - kept[0,]) / n),
-        (":", lambda n: variance_of_mean(kept, (1, 1, n))),
+    plans: tuple[tuple[str, str, Callable[[int], float]], ...] = (
+        ("-", "all new", lambda n: sum(kept.values()) / n),
+        ("--", "one world", lambda n: kept[0,] + (sum(kept.values()) - kept[0,]) / n),
+        (":", "one world, one start", lambda n: variance_of_mean(kept, (1, 1, n))),
     )
-    for style, variance in plans:
-        axes.plot(counts, np.sqrt([variance(n) for n in counts]), style, color="#3d4653", lw=1.3)
+    for style, label, variance in plans:
+        axes.plot(counts, np.sqrt([variance(n) for n in counts]), style, color=SLATE, lw=1.3, label=label)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xticks([1, 10, 100], ["1", "10", "100"])
     axes.set_xlabel("trainings averaged")
+    axes.legend(frameon=False, fontsize=6.5, loc="lower left")
     axes.set_title(f"standard error of MCC, {SHOWN[solver].label}", fontsize=8)
     ticks = [0.002, 0.005, 0.01, 0.02, 0.05]
     axes.set_yticks(ticks, [f"{one:g}" for one in ticks])

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from paper_figures.palette import CEILING, FLOOR
 from sparsesim.report.claims import Above, Below, Claim, Near
+from sparsesim.report.palette import CEILING, FLOOR, LOOKS, SLATE, Look
 from sparsesim.study.interval import Interval, mean_interval, paired_interval
 from sparsesim.study.table import Table
 
@@ -29,16 +29,16 @@ class Family(NamedTuple):
     """Variants that are shown in one colour."""
 
     label: str
-    colour: str
-    marker: str
+    look: Look  # that of its best-known member
+    dashes: str
     members: tuple[str, ...]
 
 
 FAMILIES = (
     Family(
         "ReLU with a penalty or a threshold",
-        "#e69f00",
-        "o",
+        LOOKS["relu_l1"],
+        "-",
         (
             *("relu_l1", "tied_relu_l1", "weighted_relu_l1", "gated", "p_annealing", "jump_relu", "jump_relu_tanh"),
             *("proximal", "tilted", "group_bias"),
@@ -46,15 +46,15 @@ FAMILIES = (
     ),
     Family(
         "TopK and its kin",
-        "#d55e00",
-        "^",
+        LOOKS["topk"],
+        "--",
         (
             *("topk", "multi_topk", "batch_topk", "matryoshka", "nested_topk", "abs_topk", "k_sparse"),
             *("mutual_choice", "feature_choice", "adaptive_k", "gradient_topk", "top_afa", "variational_topk"),
         ),
     ),
-    Family("structured encoder or decoder", "#0072b2", "s", ("mp", "kron", "poly", "archetypal", "spade", "vaease")),
-    Family("several models", "#cc79a7", "D", ("aligned", "bagging", "boosting")),
+    Family("structured encoder or decoder", LOOKS["mp"], "-.", ("mp", "kron", "poly", "archetypal", "spade", "vaease")),
+    Family("several models", LOOKS["bag"], ":", ("aligned", "bagging", "boosting")),
 )
 VARIANTS = tuple(name for family in FAMILIES for name in family.members)
 ORDER = ("flat", "superposed", "zipf", "tree", "noisy")
@@ -114,9 +114,10 @@ def _panel(axes: Axes, table: Table, world: str, metric: str) -> None:
             axes.plot(
                 x[order],
                 y[order],
-                color=family.colour,
-                marker=family.marker if bold or len(x) == 1 else "",
-                lw=1.8 if bold else 0.6,
+                color=family.look.colour,
+                marker=family.look.marker if bold or len(x) == 1 else "",
+                ls=family.dashes,
+                lw=1.8 if bold else 0.8,
                 alpha=1.0 if bold else 0.55,
                 ms=4.0,
                 mec="white",
@@ -124,7 +125,7 @@ def _panel(axes: Axes, table: Table, world: str, metric: str) -> None:
                 zorder=4 if bold else 3,
             )
     truth = float(_grid(table, world, "topk", metric)[2].mean())
-    axes.axvline(truth, color="0.3", lw=0.7, zorder=1)
+    axes.axvline(truth, color=SLATE, lw=0.7, zorder=1)
     axes.set_xscale("log")
     axes.set_xlim(0.8, 70)
     axes.set_xticks([1, 3, 10, 30], ["1", "3", "10", "30"])
@@ -155,7 +156,10 @@ def draw(table: Table) -> Figure:
         grid[1, column].set_ylim(-0.03, 1.05)
     for row, name in enumerate(("MCC", "F1 of the support", "FVU (unexplained variance)")):
         grid[row, 0].set_ylabel(name)
-    handles = [Line2D([], [], color=f.colour, marker=f.marker, ms=4.5, lw=1.8, label=f.label) for f in FAMILIES]
+    handles = [
+        Line2D([], [], color=f.look.colour, marker=f.look.marker, ls=f.dashes, ms=4.5, lw=1.8, label=f.label)
+        for f in FAMILIES
+    ]
     handles += [
         Line2D([], [], color=FLOOR, ls="--", lw=1.3, label="floor: chance, random dictionary"),
         Line2D([], [], color=CEILING, lw=1.3, label="ceiling: true atoms"),

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 
 from paper_figures.seeds import extreme
 from sparsesim.report.claims import Above, Below, Claim, Near
+from sparsesim.report.palette import NAVY, SILVER, VERMILLION
 from sparsesim.study.interval import mean_interval
 from sparsesim.study.table import Table
 
@@ -29,7 +30,7 @@ ORDER = (
     "equiangular", "clusters", "levels", "crystal", "pentagons", "trained toy", "SynthSAEBench",
 )  # fmt: skip
 SCALE = "RdBu_r"
-FRAME, SIGNAL, COUNTED = "#bdbdbd", "#0b5d8a", "#d55e00"
+FRAME, SIGNAL, COUNTED = SILVER, NAVY, VERMILLION
 RASTER = 48
 ACROSS = 2
 CARD = (3.8, 1.25)  # inches: width and height of a card, then the panels' height and their left edges and widths

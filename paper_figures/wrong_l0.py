@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paper_figures.palette import CEILING, LOOKS, Look
 from paper_figures.seeds import by_seed, interval
 from sparsesim.report.claims import Above, Claim, Near
+from sparsesim.report.palette import CEILING, INK, LOOKS, NAVY, RUST, SALMON, SKY, SLATE, VERMILLION, Look
 from sparsesim.study.interval import Interval, mean_interval, paired_interval
 from sparsesim.study.table import Table
 from theory.hedging import shared_truth_loss
@@ -25,14 +25,14 @@ CAPTION = (
 SOURCE = "arXiv:2508.16560"
 MEAN, DEVIATION = 1.0, 0.15  # of the strength of a feature
 SHOWN = {
-    "held": LOOKS["batch_topk"]._replace(label="BatchTopK, bias held at 0"),
-    "free": Look("BatchTopK, learned bias", "#56b4e9", "D"),
-    "long": Look("bias held, 4 times the steps", "#1d2430", "^"),
+    "held": LOOKS["batch_topk"].named("BatchTopK, bias held at 0"),
+    "free": Look("BatchTopK, learned bias", SKY, "D"),
+    "long": Look("bias held, 4 times the steps", INK, "^"),
     "random": LOOKS["random"],
     "truth": Look("true atoms", CEILING, "*"),
 }
 PROJECTIONS = {"projection_12": "n = 12", "projection_18": "n = 18", "projection_25": "n = 25"}
-SHADES = ("#f0b090", "#d55e00", "#8f2d00")
+SHADES = (SALMON, VERMILLION, RUST)
 GRID = 1.0  # of k about the true number: how exactly a minimum can be told
 SAMPLING = 0.05  # of the squared error of the true atoms, over held-out samples
 
@@ -85,12 +85,12 @@ def draw(table: Table) -> Figure:
     for shade, (metric, label) in zip(SHADES, PROJECTIONS.items(), strict=True):
         _line(criteria, table, metric, "held", Look(label, shade, "v"))
         criteria.plot([], [], "v", color=shade, ms=4.5, label=label)
-    _line(criteria, table, "masked_error", "held", Look("masked error", "#0b5d8a", "X"))
-    criteria.plot([], [], "X", color="#0b5d8a", ms=4.5, label="masked error")
+    _line(criteria, table, "masked_error", "held", Look("masked error", NAVY, "X"))
+    criteria.plot([], [], "X", color=NAVY, ms=4.5, label="masked error")
     criteria.set_ylabel("projection s_n, masked error")
     criteria.legend(frameon=False)
     for axes in (cosine, error, coherence, criteria):
-        axes.axvline(true_l0(table), color="#555555", lw=0.8, ls="--")
+        axes.axvline(true_l0(table), color=SLATE, lw=0.8, ls="--")
         axes.set_ylim(bottom=0.0)
         axes.grid(axis="y")
         axes.set_axisbelow(True)

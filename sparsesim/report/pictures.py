@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from sparsesim._arrays import FloatArray
 from sparsesim.report.figure import style, svg
-from sparsesim.report.palette import look, spelt
+from sparsesim.report.palette import GREY, INK, MIST, STONE, look, spelt
 from sparsesim.study.interval import Interval, mean_interval
 from sparsesim.study.table import Table
 from sparsesim.validate.result import Cause, Portrait, Standing
@@ -76,9 +76,9 @@ def draw_portrait(portrait: Portrait, name: str) -> str:
         left.set(xlabel="atoms, in matched order", ylabel="true features, frequent first", xlim=(-0.5, p - 0.5))
         left.set_ylim(m - 0.5, -0.5)
         if p > m:
-            left.axvline(m - 0.5, color="#1d2430", lw=0.8, ls=":")
+            left.axvline(m - 0.5, color=INK, lw=0.8, ls=":")
         edges = np.arange(m + 1) - 0.5
-        right.stairs(portrait.error[rows], edges, orientation="horizontal", fill=True, color="#5b6675", lw=0)
+        right.stairs(portrait.error[rows], edges, orientation="horizontal", fill=True, color=STONE, lw=0)
         right.set(xlim=(0, 1), xlabel="1 − |cos|", xticks=[0, 1])
         right.tick_params(left=False, labelleft=False)
         bar = figure.colorbar(
@@ -134,7 +134,7 @@ def _curve(axes: Axes, solver: str, points: list[tuple[Interval, Interval]], wid
         axes.axhline(y[0], color=shown.colour, lw=width, ls="--")
     axes.errorbar(
         x, y, yerr=bars, color=shown.colour, marker=shown.marker, ms=7 if strong else 4.5, lw=width, elinewidth=1,
-        mec="#ffffff" if strong else shown.colour, mew=0.8, zorder=5 if strong else 3,
+        mec="white" if strong else shown.colour, mew=0.8, zorder=5 if strong else 3,
         ls="--" if solver in ("floor", "oracle") else "-",
     )  # fmt: skip
 
@@ -184,7 +184,7 @@ def draw_standings(standings: Sequence[Standing], name: str) -> str:
         axes = figure.subplots()
         places = np.arange(len(standings), dtype=np.float64)
         ways = [(one.floor.mean, one.oracle.mean) for one in standings]
-        axes.hlines(places, *zip(*ways, strict=True), color="#dfe3e8", lw=5)
+        axes.hlines(places, *zip(*ways, strict=True), color=MIST, lw=5)
         levels = {
             "floor": [one.floor for one in standings],
             "genie": [one.genie for one in standings],
@@ -206,9 +206,9 @@ def draw_causes(causes: Sequence[Cause], name: str) -> str:
     with _drawing(name):
         figure = Figure(figsize=(3.7, 0.95 + 0.3 * len(causes)), layout="constrained")
         axes = figure.subplots()
-        axes.axvline(0, color="#5b6675", lw=0.8)
+        axes.axvline(0, color=STONE, lw=0.8)
         places = np.arange(len(causes), dtype=np.float64)
-        _dots(axes, "#8c8c8c", "D", [one.alone for one in causes], places + 0.18, 3.5)
+        _dots(axes, GREY, "D", [one.alone for one in causes], places + 0.18, 3.5)
         _dots(axes, look("subject").colour, "o", [one.slope for one in causes], places - 0.12, 6)
         axes.set_yticks(range(len(causes)), [one.property for one in causes])
         axes.set_ylim(len(causes) - 0.4, -0.6)
@@ -227,6 +227,6 @@ def _dots(axes: Axes, colour: str, marker: str, levels: Sequence[Interval], plac
     strong = size > 6 and marker not in "xX+"
     axes.errorbar(
         [level.mean for level in levels], places, xerr=np.nan_to_num([level.half_width for level in levels]),
-        color=colour, marker=marker, ms=size, mec="#ffffff" if strong else colour, mew=0.8 if strong else 1.4, ls="",
+        color=colour, marker=marker, ms=size, mec="white" if strong else colour, mew=0.8 if strong else 1.4, ls="",
         elinewidth=1.6 if strong else 1.1, zorder=size,
     )  # fmt: skip

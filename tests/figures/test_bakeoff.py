@@ -10,7 +10,7 @@ import pytest
 
 from paper_figures import bakeoff
 from paper_figures.__main__ import TABLES, main, record
-from paper_figures.palette import LOOKS
+from sparsesim.report.palette import LOOKS
 from sparsesim.report.claims import Claim, Verdict
 from sparsesim.study.table import Table
 from studies.bakeoff import METRICS, study

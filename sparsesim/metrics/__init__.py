@@ -93,6 +93,10 @@ if TYPE_CHECKING:
     from sparsesim.metrics.peer import saelens_recall as saelens_recall
     from sparsesim.metrics.peer import saelens_shrinkage as saelens_shrinkage
     from sparsesim.metrics.peer import saelens_uniqueness as saelens_uniqueness
+    from sparsesim.metrics.probing import Concepts as Concepts
+    from sparsesim.metrics.probing import probe_perturbation as probe_perturbation
+    from sparsesim.metrics.probing import sparse_probe_auc as sparse_probe_auc
+    from sparsesim.metrics.probing import spurious_removal as spurious_removal
     from sparsesim.metrics.reconstruction import amortisation_gap as amortisation_gap
     from sparsesim.metrics.reconstruction import explained_variance as explained_variance
     from sparsesim.metrics.reconstruction import fvu as fvu
@@ -232,6 +236,7 @@ __getattr__, __dir__ = lazy(
             "saelens_uniqueness",
         ),
         "dark_matter": ("linear_error_norm_share", "linear_error_share"),
+        "probing": ("Concepts", "probe_perturbation", "sparse_probe_auc", "spurious_removal"),
         "reconstruction": (
             "amortisation_gap",
             "explained_variance",

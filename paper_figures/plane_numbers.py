@@ -98,11 +98,12 @@ def winners(table: Table, solvers: Sequence[str]) -> list[list[list[str]]]:
     confidence = 1.0 - 0.05 / (len(solvers) - 1)
     found = []
     for row in range(len(axes_of(table)[1])):
-        found.append([_told(fields, (row, column), confidence) for column in range(len(axes_of(table)[0]))])
+        found.append([told(fields, (row, column), confidence) for column in range(len(axes_of(table)[0]))])
     return found
 
 
-def _told(fields: dict[str, np.ndarray], point: tuple[int, int], confidence: float) -> list[str]:
+def told(fields: dict[str, np.ndarray], point: tuple[int, int], confidence: float) -> list[str]:
+    """Return the best at a point of fields ``(rows, columns, seeds)``, then all that are not told from it."""
     order = sorted(fields, key=lambda name: -fields[name][point].mean())
     best = fields[order[0]][point]
     beside = [name for name in order[1:] if paired_interval(best, fields[name][point], confidence).low <= 0.0]

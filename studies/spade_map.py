@@ -264,14 +264,18 @@ LEVELS: dict[str, tuple[tuple[float, ...], ...]] = {  # weak to strong sparsity:
     "spade": ((1e-3, 0.05, 0.5), (0.01, 0.1, 1.0), (0.01, 0.3, 3.0)),
 }
 PARTS = ("ring", "dims", "sparse")
+# bandwidth and first threshold of JumpReLU: on the ring those of the released code, with which all latents stay active
+# in the other worlds; from higher thresholds few latents of the ring ever speak
+GATES = {"ring": (1e-3, 1e-3), "dims": (0.5, 0.5), "sparse": (0.5, 0.5)}
 
 
-def solver(name: str, width: int, level: float, training: Training) -> Solver:
-    """Return the autoencoder ``name`` with a weight or share ``level`` of its sparsity."""
+def solver(part: str, name: str, width: int, level: float, training: Training) -> Solver:
+    """Return the autoencoder ``name`` for ``part``, with a weight or share ``level`` of its sparsity."""
     if name == "relu_l1":
         return ReLUL1(width, level, training)
     if name == "jump_relu":
-        return JumpReLU(width, level, training=training)
+        bandwidth, threshold = GATES[part]
+        return JumpReLU(width, level, bandwidth, threshold, training=training)
     if name == "spade":
         return SpaDE(width, level, training)
     return TopK(width, max(1, round(level * width)), training=training)
@@ -286,7 +290,7 @@ def study(tier: Tier) -> Study:
     for place, part in enumerate(PARTS):
         width = (*size.widths, m)[place]
         made = [
-            (name, level, solver(name, width, levels[place][level], size.training))
+            (name, level, solver(part, name, width, levels[place][level], size.training))
             for name, levels in LEVELS.items()
             for level in range(3)
         ]

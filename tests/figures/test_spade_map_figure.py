@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from paper_figures.__main__ import TABLES
 from sparsesim._arrays import Codes
 from sparsesim._identity import Role, stream
 from sparsesim.report.claims import Verdict
+from sparsesim.solvers.neural.jump_relu import JumpReLU
 from sparsesim.study.table import Table
 from studies import spade_map as declared
 from studies.tiers import Tier
+from tests.figures.verdicts import assert_contradicted, assert_reproduced
 
 NAMES = ("part", "solver", "level", "seed")
 COLUMNS = (*NAMES, "status", *(one.__name__ for one in declared.METRICS))
@@ -51,11 +54,7 @@ def invented(**changes: tuple[float, float, float, float]) -> Table:
 
 def test_where_everything_is_as_they_say_every_claim_is_reproduced():
     table = invented()
-    assert {one.verdict for one in spade_map.claims(table)} == {Verdict.REPRODUCED}
-    found = spade_map.rows(table)
-    assert len(found) == len({point[:3] for point in points()})
-    assert {len(row) for row in found} == {len(spade_map.HEADER)}
-    assert len(spade_map.draw(table).axes) == 2
+    assert_reproduced(spade_map, table, rows=len({point[:3] for point in points()}), panels=2)
 
 
 @pytest.mark.parametrize(
@@ -76,8 +75,7 @@ def test_where_everything_is_as_they_say_every_claim_is_reproduced():
     ],
 )
 def test_claims_fail_where_the_table_contradicts_them(changes, begins):
-    found = [one.verdict for one in spade_map.claims(invented(**changes)) if one.sentence.startswith(begins)]
-    assert found and any(verdict is not Verdict.REPRODUCED for verdict in found)
+    assert_contradicted(spade_map.claims(invented(**changes)), begins)
 
 
 def test_the_ring_of_the_figure_is_that_of_the_study():
@@ -124,6 +122,26 @@ def test_the_smoke_tier_runs_and_half_spaces_keep_to_their_bound():
     # the best of 24 latents on 100 samples a cluster: F1 errs by some hundredths
     assert (ring.column("f1_amid") < spade_map.bound(1) + 0.06).all()
     assert len(spade_map.claims(table)) > 10 and len(spade_map.draw(table).axes) == 2
+
+
+@pytest.mark.slow
+def test_the_diagnosis_of_jump_relu_on_the_ring_is_where_thresholds_start():
+    """From a small threshold each outer cluster gets a latent, at either bandwidth; from a large one two do not."""
+    size = declared.SIZES[Tier.LAPTOP]
+
+    def apart(bandwidth: float, threshold: float, steps: int) -> tuple[list[float], float]:
+        training = replace(size.training, steps=steps)
+        solver = JumpReLU(size.widths[0], 1e-4, bandwidth, threshold, training=training)
+        cells = [declared.ClusterCell(declared.Ring(), solver, seed, 3, size.n_train, size.n_test) for seed in range(3)]
+        seen = [cell.evaluate() for cell in cells]
+        return [declared.f1_apart(one) for one in seen], float(np.mean([declared.l0(one) for one in seen]))
+
+    for bandwidth in (1e-3, 0.5):
+        found, active = apart(bandwidth, 1e-3, 1_000)
+        assert min(found) > 0.99 and active > 5.0
+        found, active = apart(bandwidth, 0.5, 1_000)
+        assert np.mean(found) < 0.8 and active < 2.0
+    assert np.mean(apart(0.5, 0.5, 4_000)[0]) < 0.8  # no matter of the length of training
 
 
 @pytest.mark.skipif(not (TABLES / "spade_map.csv").is_file(), reason="the laptop table is not made yet")

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from paper_figures.panels import three
 from paper_figures.seeds import by_seed, interval
 from sparsesim.report.claims import Above, Below, Claim, Near
 from sparsesim.report.palette import CEILING, INK, LOOKS, NAVY, ORANGE, PURPLE, Look
@@ -108,12 +109,7 @@ def _f1(axes: Axes, table: Table) -> None:
 
 def draw(table: Table) -> Figure:
     """Return the figure: norms, the number of latents they choose, and whether these are the right ones."""
-    figure = Figure(figsize=(7.2, 3.2), layout="constrained")
-    panels = figure.subplots(1, 3, width_ratios=(1.2, 1.0, 0.8))
-    for axes, part in zip(panels, (_norms, _chosen, _f1), strict=True):
-        part(axes, table)
-        axes.grid(axis="y")
-        axes.set_axisbelow(True)
+    figure, panels = three(table, (_norms, _chosen, _f1), 3.2, (1.2, 1.0, 0.8))
     handles = [
         panels[2].plot([], [], look.marker, color=look.colour, ms=7 if look.marker == "*" else 5, label=look.label)[0]
         for look in SHOWN.values()

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from paper_figures.panels import three
 from paper_figures.seeds import by_seed, interval
 from sparsesim.report.claims import Above, Below, Claim, Near
 from sparsesim.report.palette import INK, LOOKS, MIST, NAVY, ORANGE, PURPLE, Look, pale
@@ -180,13 +181,7 @@ def _draw_rows(axes: Axes, table: Table) -> None:
 
 def draw(table: Table) -> Figure:
     """Return the figure: resonance, the transition along the dimension, and uneven rows."""
-    figure = Figure(figsize=(7.2, 3.1), layout="constrained")
-    panels = figure.subplots(1, 3, width_ratios=(1.1, 1.1, 1.0))
-    for axes, part in zip(panels, (_draw_resonance, _draw_transition, _draw_rows), strict=True):
-        part(axes, table)
-        axes.grid(axis="y")
-        axes.set_axisbelow(True)
-    return figure
+    return three(table, (_draw_resonance, _draw_transition, _draw_rows), 3.1, (1.1, 1.1, 1.0))[0]
 
 
 def _resonates(table: Table) -> list[Claim]:

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from paper_figures.panels import three
 from paper_figures.seeds import by_seed, interval
 from sparsesim.report.claims import Above, Below, Claim, Near
 from sparsesim.report.palette import CEILING, FLOOR, INK, LOOKS, Look
@@ -102,12 +103,7 @@ def _weights(axes: Axes, table: Table) -> None:
 
 def draw(table: Table) -> Figure:
     """Return the figure: structure, structure against recovery, and reconstruction at equal weights."""
-    figure = Figure(figsize=(7.2, 3.1), layout="constrained")
-    panels = figure.subplots(1, 3, width_ratios=(1.2, 1.0, 1.0))
-    for axes, part in zip(panels, (_structure, _recovery, _weights), strict=True):
-        part(axes, table)
-        axes.grid(axis="y")
-        axes.set_axisbelow(True)
+    figure, panels = three(table, (_structure, _recovery, _weights), 3.1, (1.2, 1.0, 1.0))
     handles = [
         panels[2].plot([], [], look.marker, color=look.colour, ms=6, ls="none", label=look.label)[0]
         for look in (TOPK, KRON, TOY, RANDOM)

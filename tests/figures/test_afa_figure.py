@@ -15,6 +15,7 @@ from sparsesim.report.claims import Verdict
 from sparsesim.study.table import Table
 from studies import afa as declared
 from studies.tiers import Tier
+from tests.figures.verdicts import assert_contradicted, assert_reproduced
 from theory.isometry import norm_deviation
 
 NAMES = ("part", "world", "solver", "k", "seed")
@@ -56,10 +57,7 @@ def invented(**changes: float) -> Table:
 
 def test_where_everything_is_as_they_say_every_claim_is_reproduced():
     table = invented()
-    assert {one.verdict for one in afa.claims(table)} == {Verdict.REPRODUCED}
-    found = afa.rows(table)
-    assert len(found) == len({point[:4] for point in points()}) and {len(row) for row in found} == {len(afa.HEADER)}
-    assert len(afa.draw(table).axes) == 3
+    assert_reproduced(afa, table, rows=len({point[:4] for point in points()}), panels=3)
 
 
 @pytest.mark.parametrize(
@@ -77,8 +75,7 @@ def test_where_everything_is_as_they_say_every_claim_is_reproduced():
     ],
 )
 def test_claims_fail_where_the_table_contradicts_them(changes, begins):
-    found = [one.verdict for one in afa.claims(invented(**changes)) if one.sentence.startswith(begins)]
-    assert found and any(verdict is not Verdict.REPRODUCED for verdict in found)
+    assert_contradicted(afa.claims(invented(**changes)), begins)
 
 
 def test_the_rule_keeps_as_many_of_the_largest_as_match_the_norm():

@@ -10,8 +10,8 @@ import pytest
 
 from paper_figures import bakeoff
 from paper_figures.__main__ import TABLES, main, record
-from sparsesim.report.palette import LOOKS
 from sparsesim.report.claims import Claim, Verdict
+from sparsesim.report.palette import LOOKS
 from sparsesim.study.table import Table
 from studies.bakeoff import METRICS, study
 from studies.tiers import Tier

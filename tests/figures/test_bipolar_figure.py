@@ -16,6 +16,7 @@ from sparsesim.report.claims import Verdict
 from sparsesim.study.table import Table
 from studies import bipolar as declared
 from studies.tiers import Tier
+from tests.figures.verdicts import assert_contradicted, assert_reproduced
 from theory.bipolar import one_sided_fvu, signed_fvu
 
 NAMES = ("part", "solver", "share", "positive", "seed")
@@ -47,10 +48,7 @@ def invented(**changes: float) -> Table:
 
 def test_where_theory_is_met_every_claim_is_reproduced():
     table = invented()
-    assert {one.verdict for one in bipolar.claims(table)} == {Verdict.REPRODUCED}
-    found = bipolar.rows(table)
-    assert len(found) == len({point[:4] for point in points()}) and {len(row) for row in found} == {len(bipolar.HEADER)}
-    assert len(bipolar.draw(table).axes) == 3
+    assert_reproduced(bipolar, table, rows=len({point[:4] for point in points()}), panels=3)
 
 
 @pytest.mark.parametrize(
@@ -68,8 +66,7 @@ def test_where_theory_is_met_every_claim_is_reproduced():
     ],
 )
 def test_claims_fail_where_the_table_contradicts_them(changes, begins):
-    found = [one.verdict for one in bipolar.claims(invented(**changes)) if one.sentence.startswith(begins)]
-    assert found and any(verdict is not Verdict.REPRODUCED for verdict in found)
+    assert_contradicted(bipolar.claims(invented(**changes)), begins)
 
 
 @pytest.mark.parametrize("positive", [0.5, 0.9, 1.0])

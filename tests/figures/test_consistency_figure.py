@@ -19,6 +19,7 @@ from sparsesim.solvers.neural.train import Training
 from sparsesim.study.table import Table
 from studies import consistency as declared
 from studies.tiers import Tier
+from tests.figures.verdicts import assert_reproduced
 from theory.frames import uniqueness_limit
 
 COLUMNS = ("part", "solver", "axis", "seed", "status", *(one.__name__ for one in declared.METRICS))
@@ -58,10 +59,7 @@ def invented(**changes: tuple[float, float, float]) -> Table:
 
 def test_where_everything_is_as_they_say_every_claim_is_reproduced():
     table = invented()
-    assert {one.verdict for one in consistency.claims(table)} == {Verdict.REPRODUCED}
-    found = consistency.rows(table)
-    assert len(found) == len({point[:3] for point in points()}) and {len(r) for r in found} == {len(consistency.HEADER)}
-    assert len(consistency.draw(table).axes) == 4
+    assert_reproduced(consistency, table, rows=len({point[:3] for point in points()}), panels=4)
 
 
 @pytest.mark.parametrize(

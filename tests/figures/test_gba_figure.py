@@ -17,6 +17,7 @@ from sparsesim.study import FitCell, Grouped
 from sparsesim.study.table import Table
 from studies import gba as declared
 from studies.tiers import Tier
+from tests.figures.verdicts import assert_contradicted, assert_reproduced
 
 NAMES = ("part", "solver", "n", "d", "target", "seed")
 COLUMNS = (*NAMES, "status", *(one.__name__ for one in declared.METRICS))
@@ -51,10 +52,7 @@ def invented(**changes: float) -> Table:
 
 def test_where_everything_is_as_they_say_every_claim_is_reproduced():
     table = invented()
-    assert {one.verdict for one in gba.claims(table)} == {Verdict.REPRODUCED}
-    found = gba.rows(table)
-    assert len(found) == len({point[:5] for point in points()}) and {len(row) for row in found} == {len(gba.HEADER)}
-    assert len(gba.draw(table).axes) == 3
+    assert_reproduced(gba, table, rows=len({point[:5] for point in points()}), panels=3)
 
 
 @pytest.mark.parametrize(
@@ -73,8 +71,7 @@ def test_where_everything_is_as_they_say_every_claim_is_reproduced():
     ],
 )
 def test_claims_fail_where_the_table_contradicts_them(changes, begins):
-    found = [one.verdict for one in gba.claims(invented(**changes)) if one.sentence.startswith(begins)]
-    assert found and any(verdict is not Verdict.REPRODUCED for verdict in found)
+    assert_contradicted(gba.claims(invented(**changes)), begins)
 
 
 def test_chance_is_what_random_directions_reach():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,13 +11,18 @@ import pytest
 from paper_figures import gap_bars as figure
 from paper_figures.__main__ import TABLES
 from sparsesim._identity import Role, stream
+from sparsesim.generators.base import Batch, FeatureModel
 from sparsesim.metrics.evaluation import Evaluation
 from sparsesim.report.claims import Claim, Verdict
-from sparsesim.solvers.base import FittedDictionary, Status
+from sparsesim.solvers.base import FittedDictionary, Solver, Status
+from sparsesim.solvers.neural.mlp_sae import PerceptronSAE
+from sparsesim.solvers.neural.relu_l1 import ReLUL1
+from sparsesim.solvers.neural.train import Training
+from sparsesim.study import FitCell
 from sparsesim.study.table import Table
 from studies.amortisation import large
 from studies.amortisation.cells import entry_error
-from studies.gap_bars import METRICS, RATE, bayes, study
+from studies.gap_bars import METRICS, RATE, SIZES, bayes, solvers, study
 from studies.tiers import Tier
 from theory.amortisation import error_parts
 from theory.replica import bayes_mse
@@ -114,6 +120,98 @@ def test_the_smallest_tier_runs():
             evaluation = cell.evaluate()
             found[own["method"], own["encoder"]] = METRICS[0](evaluation)
     assert found["true", "bayes"] < found["relu_l1", "bayes"] < found["random", "bayes"]
+
+
+def fitted_of(solver: Solver, seed: int, n_train: int = 20_000) -> tuple[FeatureModel, FittedDictionary, Batch]:
+    cell = FitCell(large(128, RATE), seed, 1_000, solver, n_train)
+    model, fitted = cell.fit()
+    return model, fitted, cell.held_out(model)
+
+
+def parts_of(model: FeatureModel, fitted: FittedDictionary, test: Batch) -> tuple[float, float]:
+    """The dictionary's and the inference's part, relative to the mean square of a code entry of these samples."""
+    known = FittedDictionary(model.atoms, model.bias, bayes(), Status.CONVERGED)
+    best, learned, own = (
+        entry_error(Evaluation(model, one, test)) for one in (known, replace(fitted, encoder=bayes()), fitted)
+    )
+    power = float(test.codes.power(2).sum() / np.prod(test.codes.shape))
+    return (learned - best) / power, (own - learned) / power
+
+
+def rows_of(batch: Batch, keep: np.ndarray) -> Batch:
+    return Batch(batch.x[keep], batch.codes[keep])
+
+
+def meet(batch: Batch) -> np.ndarray:
+    """Which samples hold features of both halves, and so pairs that are left out of the training below."""
+    active = batch.codes.toarray() > 0
+    return active[:, :64].any(axis=1) & active[:, 64:].any(axis=1)
+
+
+@pytest.mark.slow
+def test_the_diagnosis_of_the_dictionary_s_share_is_penalty_and_length_of_training():
+    """Half the penalty makes the dictionary bind, four times the steps end it; unseen combinations do neither."""
+    model = large(128, RATE).build(stream(0, Role.TRUTH))
+    train = model.sample(300_000, stream(0, Role.TRAIN))
+    train = rows_of(train, ~meet(train))
+    test = model.sample(4_000, stream(0, Role.TEST))
+    share: dict[tuple[float, bool], float] = {}
+    for penalty in (0.3, 0.15):
+        fitted = ReLUL1(128, penalty, Training(steps=1_000, normalise=False)).fit(
+            train.x[:20_000], rng=stream(0, Role.SOLVER)
+        )
+        for unseen in (False, True):
+            found = parts_of(model, fitted, rows_of(test, meet(test) == unseen))
+            share[penalty, unseen] = found[0] / sum(found)
+    assert share[0.3, False] < 0.5 < 0.6 < min(share[0.15, False], share[0.15, True])
+    assert share[0.3, True] < share[0.3, False] and share[0.15, True] < share[0.15, False]
+    for seed in (0, 1):
+        longer = parts_of(*fitted_of(ReLUL1(128, 0.3, Training(steps=4_000, normalise=False)), seed))
+        assert longer[0] < 0.01 < 0.1 < longer[1]
+
+
+@pytest.mark.slow
+def test_the_diagnosis_of_atoms_that_cost_more_than_noise_is_a_few_that_are_lost():
+    """Lost atoms of MOD alone, among true ones, cost most of the part, and the others alone little more than theory."""
+    for seed in (0, 1):
+        solver = solvers(large(128, RATE), SIZES[Tier.LAPTOP])["mod", 1]
+        model, fitted, test = fitted_of(solver, seed, 4_000)
+        match = Evaluation(model, fitted, test).match
+        learned = np.zeros_like(model.atoms)
+        learned[match.features] = fitted.atoms[match.atoms]
+        cosine = np.sum(learned * model.atoms, axis=1)
+        lost = (cosine < 0.9)[:, None]
+
+        def part(atoms: np.ndarray, model: FeatureModel = model, test: Batch = test) -> float:
+            fitted = FittedDictionary(atoms, model.bias, bayes(), Status.CONVERGED)
+            return parts_of(model, fitted, test)[0]
+
+        def theory(cosines: np.ndarray) -> float:
+            root = float(np.sqrt(np.square(cosines).mean()))
+            found = error_parts(0.1, figure.PRIOR, figure.DELTA, figure.NOISE, root).dictionary
+            return found / figure.PRIOR.power
+
+        whole = part(learned)
+        assert 3 <= lost.sum() <= 6 and whole > 5 * theory(cosine)
+        assert part(np.where(lost, learned, model.atoms)) > 0.7 * whole
+        rest = part(np.where(lost, model.atoms, learned)) / theory(np.where(lost[:, 0], 1.0, cosine))
+        assert 1.0 < rest < 3.5
+
+
+@pytest.mark.slow
+def test_the_diagnosis_of_the_hidden_layer_s_atoms_is_the_length_of_training():
+    """At 1,000 steps the atoms of the MLP encoder are worse than those of ReLU; at 4,000 they are found as well."""
+    found = {
+        steps: [
+            parts_of(*fitted_of(solver, 0))
+            for training in [Training(steps=steps, normalise=False)]
+            for solver in (ReLUL1(128, 0.3, training), PerceptronSAE(128, 256, 0.3, training))
+        ]
+        for steps in (1_000, 4_000)
+    }
+    (plain, deep), (plain_longer, deep_longer) = found[1_000], found[4_000]
+    assert deep[0] > plain[0] + 0.1 and deep[1] < plain[1] - 0.03
+    assert deep_longer[0] < min(0.01, plain_longer[0]) and deep_longer[1] < plain_longer[1] - 0.03
 
 
 @pytest.mark.skipif(not (TABLES / "gap_bars.csv").is_file(), reason="the table of the laptop tier is not made yet")

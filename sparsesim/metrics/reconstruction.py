@@ -19,7 +19,14 @@ def fvu_of(x: FloatArray, estimate: FloatArray) -> float:
 
 
 def _unexplained(energies: Energies) -> float:
-    return energies.error / energies.variance if energies.vary else float("nan")
+    return _relative(energies.error, energies)
+
+
+def _relative(energy: float, energies: Energies) -> float:
+    """Return ``energy`` over the variance, NaN where samples do not vary, and infinity beyond the range of float64."""
+    if not energies.vary:
+        return float("nan")
+    return energy / energies.variance if energies.variance != 0 else energy * float("inf")
 
 
 def fvu(evaluation: Judged) -> float:
@@ -43,7 +50,7 @@ def relative_norm(evaluation: Judged) -> float:
     itself below 1. NaN where `fvu` is.
     """
     energies = evaluation.energies
-    return float(np.sqrt(energies.signal / energies.variance)) if energies.vary else float("nan")
+    return float(np.sqrt(_relative(energies.signal, energies)))
 
 
 def amortisation_gap(evaluation: Evaluation) -> float:

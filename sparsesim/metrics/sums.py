@@ -169,7 +169,7 @@ class Pairs:
         n, apart = self.n + other.n, means[1] - means[0]
         weight = self.n * other.n / n
         scale = max(self.scale, other.scale)
-        low, high = (self.scale / scale) ** 2, (other.scale / scale) ** 2
+        low, high = np.square(ratio([self.scale, other.scale], scale)).tolist()
         return Pairs(
             n,
             unit,
@@ -185,9 +185,9 @@ class Pairs:
 
 
 def _code_errors(true: FloatArray, learned: FloatArray, common: Common) -> tuple[float, float, float]:
-    """Return the largest |a| (or |b|, or one, if there is none) and the sums of (a - b)^2 and a^2 in its square."""
-    scale = float(np.abs(true).max(initial=0.0)) or float(np.abs(learned).max(initial=0.0)) or 1.0
-    a, b = true.astype(np.float64) / scale, learned.astype(np.float64) / scale
+    """Return the largest |a| (or |b|, if there is none, or 0) and the sums of (a - b)^2 and a^2 in its square."""
+    scale = float(np.abs(true).max(initial=0.0)) or float(np.abs(learned).max(initial=0.0))
+    a, b = true.astype(np.float64) / (scale or 1.0), learned.astype(np.float64) / (scale or 1.0)
     both = np.square(a[common[0]] - b[common[1]]).sum()
     alone = np.square(np.delete(a, common[0])).sum() + np.square(np.delete(b, common[1])).sum()
     return scale, float(both + alone), float(np.square(a).sum())
@@ -197,6 +197,8 @@ def _code_errors(true: FloatArray, learned: FloatArray, common: Common) -> tuple
 @dataclass(frozen=True, eq=False)
 class Energies:
     """Sums over n samples x and d of (x - estimate)^2, (x - mean)^2 and (estimate - mean)^2, in units of ``unit``^2.
+
+    The unit is at least the range of x, and 0 where samples are equal and estimated exactly, so that all sums are 0.
 
     Attributes
     ----------
@@ -219,21 +221,21 @@ class Energies:
     def of(cls, x: FloatArray, estimate: FloatArray) -> Energies:
         """Return the sums of one block of samples and their estimates, ``(n, d)`` each, with at least one sample."""
         low, high, mean = column_ranges(x)
-        unit = float((high - low).max(initial=0.0)) or float(np.abs(estimate - x).max(initial=0.0)) or 1.0
-        sums, shift = centred_energies(x, estimate, mean, unit)
+        unit = float((high - low).max(initial=0.0)) or float(np.abs(estimate - x).max(initial=0.0))
+        sums, shift = centred_energies(x, estimate, mean, unit or 1.0)
         return cls(len(x), unit, low, high, mean, shift, *sums.tolist())
 
     def __add__(self, other: Energies) -> Energies:
-        unit, n = max(self.unit, other.unit), self.n + other.n
+        n, low, high = self.n + other.n, np.minimum(self.low, other.low), np.maximum(self.high, other.high)
+        unit = max(self.unit, other.unit, float((high - low).max(initial=0.0)))  # blocks may lie far from each other
         mean = self.mean + (other.mean - self.mean) * (other.n / n)
         one, two = self._about(mean, unit), other._about(mean, unit)
-        low, high = np.minimum(self.low, other.low), np.maximum(self.high, other.high)
         shift, error = one.shift + two.shift, one.error + two.error
         return Energies(n, unit, low, high, mean, shift, error, one.variance + two.variance, one.signal + two.signal)
 
     def _about(self, mean: FloatArray, unit: float) -> Energies:
-        """Return the same with sums about another mean, in another unit."""
-        factor, away = self.unit / unit, (self.mean - mean) / unit
+        """Return the same with sums about another mean, in another unit; 0 is the unit of nothing at all."""
+        factor, away = float(ratio(self.unit, unit)), ratio(self.mean - mean, unit)
         moved, shift = self.n * _squares(away), factor * self.shift
         variance = factor**2 * self.variance + moved
         signal = factor**2 * self.signal + 2.0 * float(away @ shift) + moved

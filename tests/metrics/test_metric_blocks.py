@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import tracemalloc
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numba
 import numpy as np
@@ -19,7 +19,7 @@ from sparsesim.metrics.blocks import StreamedEvaluation
 from sparsesim.metrics.evaluation import Evaluation
 from sparsesim.solvers.baselines import RandomDictionary
 from sparsesim.solvers.pursuit import OrthogonalMatchingPursuit
-from tests.metrics.hand_made import METRICS, Samples, world
+from tests.metrics.hand_made import METRICS, Samples, Truth, fitted, world
 
 OF_SUMS = sorted(
     name
@@ -32,6 +32,16 @@ OF_ATOMS = {"mcc", "mcc_learned", "mcc_signed", "mmcs", "mmcs_learned", "recover
             "saelens_uniqueness"}  # fmt: skip
 EXACT = COUNTS | OF_ATOMS | {"latent_precision", "latent_recall", "latent_f1", "saelens_precision", "saelens_recall",
                              "saelens_f1", "saelens_accuracy"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shrunken:
+    """Codes in an orthonormal dictionary, all times ``share``."""
+
+    share: float
+
+    def encode(self, x, atoms):
+        return csr_array(x @ atoms.T * self.share)
 
 
 def blocks(evaluation: Evaluation, sizes) -> list[Samples]:
@@ -82,6 +92,31 @@ def test_blocks_of_unequal_scale_add_up():
     whole = replace(w, codes=grown).evaluation()
     for name in OF_SUMS:
         assert METRICS[name](streamed(whole, [30, 30])) == pytest.approx(METRICS[name](whole), rel=1e-12, abs=1e-13)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-170, 1.0, 1e170, 1e200])
+@pytest.mark.parametrize("share", [0.9, 1.0])
+def test_blocks_without_a_scale_of_their_own_take_that_of_the_others(scale, share):
+    # A silent sample has no unit, nor has a block of equal samples that are rebuilt exactly: squares of any other unit
+    # vanish or overflow beside those of the data.
+    codes = scale * np.array([[0, 0, 0], [1, 0, 0], [0, 2.0, 0], [0, 0, 0], [0, 1, 1.25]])
+    truth = Truth(np.eye(3), np.zeros(3))
+    parts = [Samples(codes[[i]], csr_array(codes[[i]])) for i in range(5)]
+    solution = fitted(np.eye(3), Shrunken(share))
+    whole = Evaluation(truth, solution, Samples(codes, csr_array(codes)))
+    for name in set(OF_SUMS) - {"saelens_shrinkage", "saelens_explained_variance"}:  # which are in absolute units
+        found = METRICS[name](evaluate_blocks(truth, solution, parts))
+        assert found == pytest.approx(METRICS[name](whole), rel=1e-12, abs=1e-13), name
+    assert METRICS["code_error"](whole) == pytest.approx((1 - share) ** 2, rel=1e-12)
+
+
+def test_an_estimate_beyond_all_measure_is_infinitely_wrong():
+    codes = np.array([[1.0, 0, 0], [0, 1, 0]])
+    solution = fitted(np.eye(3), Shrunken(1e200))
+    for parts in ([codes], [codes[:1], codes[1:]]):
+        with np.errstate(over="ignore"):  # squares of 1e200
+            found = evaluate_blocks(Truth(np.eye(3), np.zeros(3)), solution, [Samples(x, csr_array(x)) for x in parts])
+        assert METRICS["fvu"](found) == np.inf
 
 
 def test_what_never_varies_fires_or_is_matched_is_nan_or_zero_as_it_is_for_all_samples():

@@ -38,8 +38,8 @@ GRID = 0.015  # what a step of 0.05 in rho and the difference of mean and median
 NAMES = {"signed": "signed codes", "positive": "non-negative codes"}
 FINITE = (
     "The threshold is of m = 128, and closes on that as m grows by m^(-2/3), as finite systems do: at δ = 0.5, signed "
-    "codes, it is 0.559, 0.600 and 0.624 at m = 128, 512 and 2,048; at δ = 0.1, non-negative, 0.31, 0.40 and 0.44. Some "
-    "of it are oscillations, which vector message passing is spared: it has 0.589 at m = 128 (tested)."
+    "codes, it is 0.559, 0.600 and 0.624 at m = 128, 512 and 2,048, and at δ = 0.1, non-negative ones, 0.31, 0.40 and "
+    "0.44. Some of it are oscillations, which vector message passing is spared: it has 0.589 at m = 128 (tested)."
 )
 
 

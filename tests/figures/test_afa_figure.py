@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import final
 
 import numpy as np
 import pytest
+import torch
 
 from paper_figures import afa
 from paper_figures.__main__ import TABLES
 from sparsesim._arrays import Codes
+from sparsesim._identity import Role, stream
+from sparsesim.generators.base import FeatureSpec
+from sparsesim.generators.geometry import Orthonormal
+from sparsesim.generators.support import ExactlyK
+from sparsesim.metrics import codes as scores
+from sparsesim.metrics import recovery
+from sparsesim.metrics.evaluation import Evaluation
 from sparsesim.report.claims import Verdict
+from sparsesim.solvers.neural.module import SparseModule
+from sparsesim.solvers.neural.solver import NeuralSolver
+from sparsesim.solvers.neural.top_afa import TopAFA
+from sparsesim.solvers.neural.train import Training
+from sparsesim.study import OracleCell
 from sparsesim.study.table import Table
 from studies import afa as declared
 from studies.tiers import Tier
@@ -115,6 +130,72 @@ def test_the_smoke_tier_runs_and_no_sample_leaves_its_interval():
     claims = {one.sentence: one.verdict for one in afa.claims(table)}
     assert [v for s, v in claims.items() if s.startswith("No sample leaves")] == [Verdict.REPRODUCED]
     assert len(afa.draw(table).axes) == 3
+
+
+def rule_at(world: FeatureSpec) -> tuple[np.ndarray, np.ndarray]:
+    """How many atoms the rule takes of each sample, and by how much the active correlations exceed it in norm."""
+    seen = OracleCell(world, 0, 2_000, declared.NormMatched()).evaluate()
+    x = seen.batch.x - seen.truth.bias
+    active = seen.true_codes.toarray() > 0
+    kept = np.square(np.maximum(x @ seen.truth.atoms.T, 0.0) * active).sum(axis=1)
+    return np.diff(seen.codes.indptr), kept - np.square(x).sum(axis=1)
+
+
+def test_the_diagnosis_of_the_rule_is_idle_atoms_that_fill_up_a_norm():
+    """Of orthonormal atoms it takes the active ones. Else never more where these reach the norm, and many where not."""
+    for k in (1, 2, 4):
+        count, _ = rule_at(FeatureSpec(declared.DIM, ExactlyK(declared.DIM, k), Orthonormal(), declared.STRENGTH))
+        assert (count == k).all()
+    for name, least in (("near", 3.0), ("superposed", 2.0)):
+        count, excess = rule_at(declared.fixed(name, 2))
+        enough = excess >= 0.0
+        assert 0.4 < enough.mean() < 0.6  # the cosine of a pair has either sign alike
+        assert (count[enough] <= 2).all() and count[~enough].mean() > 2 * least
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class FromAtoms(NeuralSolver):
+    """``base`` that starts at given atoms."""
+
+    base: TopAFA
+    atoms: np.ndarray
+    width: int
+    training: Training
+
+    def module(self, dim: int, rng: np.random.Generator) -> SparseModule:
+        module = self.base.module(dim, rng)
+        with torch.no_grad():
+            for weights in (module.decoder, module.encoder):
+                weights.copy_(torch.as_tensor(np.array(self.atoms), dtype=weights.dtype))
+        return module
+
+
+def objective(seen: Evaluation) -> float:
+    """The loss of top-AFA of held-out samples, over their variance."""
+    x, codes = seen.batch.x - seen.fitted.bias, seen.codes
+    error = np.square(seen.batch.x - seen.fitted.decode(codes)).sum(axis=1).mean()
+    norms = np.sqrt(np.asarray(codes.power(2).sum(axis=1)).ravel()) - np.linalg.norm(x, axis=1)
+    return float((error + 2.0 * np.square(norms).mean()) / np.square(x).sum(axis=1).mean())  # d / 16 is 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", [declared.fixed("near", 2), declared.varied("near")], ids=["fixed", "varied"])
+def test_the_diagnosis_of_trained_top_afa_is_its_objective(world):
+    """Training that starts at the true atoms keeps them, and comes to the latents and scores of any other start."""
+    size, m = declared.SIZES[Tier.LAPTOP], declared.WORLDS["near"]
+    for seed in (0, 1):
+        rule = OracleCell(world, seed, 2_000, declared.NormMatched()).evaluate()
+        x = rule.truth.sample(size.n_train, stream(seed, Role.TRAIN)).x
+        base = TopAFA(m, training=size.training)
+        known, usual = (
+            Evaluation(rule.truth, solver.fit(x, rng=stream(seed, Role.SOLVER)), rule.batch)
+            for solver in (FromAtoms(base, rule.truth.atoms, m, size.training), base)
+        )
+        assert recovery.mcc(known) > 0.99
+        assert scores.l0(known) > 1.8 * scores.l0(rule) and scores.support_f1(known) < scores.support_f1(rule) - 0.2
+        assert abs(scores.l0(known) / scores.l0(usual) - 1.0) < 0.1
+        assert objective(known) < 0.4 * objective(rule)
 
 
 @pytest.mark.skipif(not (TABLES / "afa.csv").is_file(), reason="the laptop table is not made yet")

@@ -18,7 +18,7 @@ test-slow: .venv/test.stamp
 # GPU_PYTHON=/path/to/python with a CUDA build of torch; the Triton kernels are also interpreted, and compiled, without a GPU.
 GPU_PYTHON ?= $(BIN)/python
 test-gpu: .venv/gpu.stamp
-	TRITON_INTERPRET=1 $(BIN)/python -m pytest -q tests/solvers/test_neural_device.py
+	TRITON_INTERPRET=1 $(BIN)/python -m pytest -q tests/solvers/test_neural_device.py tests/solvers/test_neural_whole_step.py
 	$(BIN)/python -m pytest -q tests/solvers/test_neural_device.py -k compiles
 	$(GPU_PYTHON) -m pytest -q -rs -m gpu tests/solvers/test_gpu.py
 

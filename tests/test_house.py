@@ -53,7 +53,7 @@ FENCED = {
         "studies.speed",
     ),
     "numba": ("sparsesim.kernels", "studies.speed"),
-    "triton": ("sparsesim.solvers.neural.device.compiled",),
+    "triton": ("sparsesim.solvers.neural.device.language",),
     "matplotlib": ("sparsesim.report", "paper_figures"),
     "sklearn": ("sparsesim.solvers.baselines", "sparsesim.sklearn", "studies.speed"),
     "hypothesis": ("sparsesim.testing",),

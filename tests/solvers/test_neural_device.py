@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections import defaultdict
 
 import numpy as np
 import pytest
 import torch
 
 from sparsesim.solvers.neural import sparse
-from sparsesim.solvers.neural.device import reference
+from sparsesim.solvers.neural.device import compiled, compiled_batches, compiled_step, reference
 from sparsesim.solvers.neural.device import selection as away
 
 TRITON = importlib.util.find_spec("triton") is not None
@@ -23,8 +24,6 @@ def kernels():
     """The implementations that can run here: Triton's under its interpreter, where both are asked for."""
     found = [reference]
     if INTERPRETED:
-        from sparsesim.solvers.neural.device import compiled
-
         found.append(compiled)
     return found
 
@@ -77,6 +76,48 @@ def test_a_selection_is_that_of_the_host(operations, shape, k, magnitude, dtype)
     there = away.select_batches(u, totals, magnitude=magnitude)
     here = sparse.select_batches(u, numbers, magnitude=magnitude)
     assert device_pairs(there) == host_pairs(here)
+
+
+def brute(u: np.ndarray, numbers) -> list[tuple[int, int, int]]:
+    """Member, row and column of the largest positive entries: sorted by value, and among equals by place."""
+    found = []
+    for e, (each, number) in enumerate(zip(u, numbers, strict=True)):
+        value = np.where(np.isnan(each), np.inf, each).ravel()  # as the host: NaN speaks, so that its loss is seen
+        order = sorted((j for j in range(value.size) if value[j] > 0), key=lambda j: (-value[j], j))[:number]
+        found += [(e, j // each.shape[1], j % each.shape[1]) for j in sorted(order)]
+    return found
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("pieces", [False, True])
+@pytest.mark.parametrize("shape", [(2, 1, 70), (3, 5, 9)])
+def test_the_largest_of_a_batch_are_those_of_a_sort(operations, shape, pieces, dtype, monkeypatch):
+    if pieces:  # of tiles, programs and rows there are more than one
+        for name, size in (("TILE", 16), ("PROGRAMS", 2), ("ROWS", 2)):
+            monkeypatch.setattr(compiled_batches, name, size)
+    u = np.random.default_rng(0).choice(GRID, shape)
+    u[..., -1, :] = 0.5  # more ties than are left for one row
+    entries = shape[1] * shape[2]
+    for most in (entries // 4, entries):
+        numbers = [max(1, most - e) for e in range(shape[0])]
+        given = torch.from_numpy(u).to(dtype)
+        bounds, rows, columns, filled = operations.largest_of_batches(given, most, torch.tensor(numbers))
+        triples = [
+            (r // shape[1], r % shape[1], c)
+            for r, c, here in zip(rows.tolist(), columns.tolist(), filled.tolist(), strict=True)
+            if here
+        ]
+        assert triples == brute(given.double().numpy(), numbers)
+        assert (bounds[0], bounds[-1]) == (0, len(rows)) and rows.dtype == columns.dtype == bounds.dtype == torch.int32
+        assert torch.equal(torch.bincount(rows, minlength=shape[0] * shape[1]), bounds.diff().long())
+        assert not filled.view(shape[0], most).int().diff().clamp_min(0).any(), "empty places are the last ones"
+
+
+def test_more_places_than_32_bits_number_are_refused():
+    u = torch.empty((2**20, 2**14), device="meta")
+    for choose, k in ((away.select_rows, 2**11), (away.select_batches, 2**31)):
+        with pytest.raises(ValueError, match=r"2,147,483,648 codes in a step.*Lower batch_size or k"):
+            choose(u, torch.tensor(k))
 
 
 def layer(shape, k, dtype=torch.float64):
@@ -147,8 +188,6 @@ def test_statistics_and_parts_are_those_of_the_host(operations, shape, k):
 @pytest.mark.skipif(not INTERPRETED, reason="needs Triton and TRITON_INTERPRET=1")
 @pytest.mark.parametrize("d", [1, 5, 130])
 def test_long_rows_are_summed_in_chunks_to_the_same_numbers(d, monkeypatch):
-    from sparsesim.solvers.neural.device import compiled
-
     monkeypatch.setattr(compiled, "CHUNK", 4)
     lengths = torch.tensor([0, 1, 4, 5, 23, 0, 8])  # empty, shorter, equal, one more, many chunks
     bounds = torch.cat([torch.zeros(1), lengths.cumsum(0)]).to(torch.int32)
@@ -203,13 +242,44 @@ def signatures():
         both = {"rows": f"*{real}", "gradient": f"*{real}", "d": "i32"}
         largest = {"keys": f"*{whole}", "limits": "*i32", "columns": "*i32", "filled": "*i1", "p": "i32", "k": "i32"}
         moved = ("weights", "gradient", "mean", "square", "slowness", "rate", "betas")
-        yield "_largest", largest, {"BITS": bits, "BLOCK": 1024}
+        for limited in (False, True):
+            sizes = {"BITS": bits, "MASK": 2**bits - 1, "LIMITED": limited, "BLOCK": 1024, "WIDTH": 32}
+            yield "_largest", largest, sizes
         yield "_sum", summed, {"ADD": True, "BLOCK": 128}
         yield "_sum_chunk", {**summed, "first": "*i32", "owner": "*i64"}, {"BLOCK": 128, "CHUNK": 256}
         yield "_dots", {**ints, "left": f"*{real}", "right": f"*{real}", "out": f"*{real}"}, {"BLOCK": 1024}
         yield "_adam", {**{name: f"*{real}" for name in moved}, "size": "i32"}, {"SLOWED": True, "BLOCK": 1024}
         yield "_remove_radial", both, {"BLOCK": 1024}
         yield "_normalise", {"rows": f"*{real}", "d": "i32"}, {"BLOCK": 1024, "LEAST": 1e-38}
+        counted = {"keys": f"*{whole}", "counts": "*i64", "limits": "*i32", "members": "i32"}
+        places = {"above": "*i32", "level": "*i32", "ties": "*i32", "bounds": "*i32", "rows": "*i32", "columns": "*i32"}
+        sized = {**counted, **places, "filled": "*i1", "batch": "i32", "p": "i32"}
+        passes = {"BITS": bits, "DIGIT": 11, "MASK": -1}
+        for index in range(3):
+            parts = {**counted, "size": "i64", "share": "i32"}
+            yield "_count_digits", parts, {**passes, "PASS": index, "BLOCK": 4096}
+        yield "_count_rows", sized, {**passes, "PASSES": 3, "BLOCK": 4096}
+        shared = {**sized, "most": "i32", "like": f"*{whole}"}
+        yield "_share_ties", shared, {"BITS": bits, "DIGIT": 11, "PASSES": 3, "BLOCK": 1024}
+        yield "_write_rows", sized, {**passes, "PASSES": 3, "BLOCK": 4096}
+        yield from signatures_of_a_step(real)
+
+
+def signatures_of_a_step(real):
+    """Those of the kernels of a whole step; all tables are of floats but for these."""
+    whole = dict.fromkeys(("bounds", "index", "begin", "end", "places", "rows"), "*i32")
+    whole |= dict.fromkeys(("d", "p", "batch", "groups", "steps"), "i32") | {"filled": "*i1", "count": "*fp32"}
+    shadows = dict.fromkeys(("encoder_shadow", "decoder_shadow"), "*bf16")
+    floats = defaultdict(lambda: f"*{real}", whole | shadows)
+    moves = {"SHRUNK": True, "SLOWED": True}
+    yield "_shift", floats, {"BLOCK": 1024}
+    yield "_decode", floats, {"BLOCK": 1024, "TILE": 8}
+    yield "_decode", defaultdict(lambda: f"*{real}", whole | {"table": "*bf16"}), {"BLOCK": 128, "TILE": 16}
+    yield "_order", floats, {"SAMPLES": 512, "LATENTS": 16}
+    for shadowed in (False, True):
+        sizes = {"LEAST": 1e-38, "GROUP": 8, "BLOCK": 1024, "TILE": 8}
+        yield "_move_rows", floats, {**moves, **sizes, "SHADOWED": shadowed}
+    yield "_move_bias", floats, {**moves, "ROWS": 128, "COLUMNS": 32}
 
 
 @pytest.mark.skipif(not COMPILED, reason="needs Triton, and no interpreter in its place")
@@ -218,14 +288,18 @@ def test_every_kernel_compiles_for_a_gpu_of_compute_capability_9():
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from sparsesim.solvers.neural.device import compiled
-
+    known = {
+        name: value
+        for module in (compiled, compiled_batches, compiled_step)
+        for name, value in vars(module).items()
+        if isinstance(value, triton.JITFunction)
+    }
+    within = {"_reached", "_threshold", "_table", "_moved"}  # called by kernels
     names = set()
     for name, arguments, constants in signatures():
-        kernel = getattr(compiled, name)
-        types = {**arguments, **dict.fromkeys(constants, "constexpr")}
-        ordered = {argument: types[argument] for argument in kernel.arg_names}
+        kernel = known[name]
+        ordered = {each: "constexpr" if each in constants else arguments[each] for each in kernel.arg_names}
         source = ASTSource(fn=kernel, signature=ordered, constexprs=constants)
         assert triton.compile(source, target=GPUTarget("cuda", 90, 32)).asm["cubin"]
         names.add(name)
-    assert names == {name for name, value in vars(compiled).items() if isinstance(value, triton.JITFunction)}
+    assert names == set(known) - within

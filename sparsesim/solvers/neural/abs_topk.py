@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import final
 
@@ -27,8 +26,8 @@ class AbsTopKModule(SelectiveModule):
     def select(self, u: Tensor) -> Tensor:
         return largest_magnitude(u, self.k)
 
-    def repeats(self, index: int) -> Hashable | None:
-        return self.dead.repeats(index) if type(self) is AbsTopKModule else None
+    def basic(self) -> bool:
+        return type(self) is AbsTopKModule
 
     def choose(self, u: Tensor) -> Selection:
         return select_rows(u, self.k, magnitude=True)

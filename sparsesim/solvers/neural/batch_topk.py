@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -26,8 +25,8 @@ class BatchTopKModule(SelectiveModule):
     def select(self, u: Tensor) -> Tensor:
         return largest_of_batch(u, self.k)
 
-    def repeats(self, index: int) -> Hashable | None:
-        return self.dead.repeats(index) if type(self) is BatchTopKModule else None
+    def basic(self) -> bool:
+        return type(self) is BatchTopKModule
 
     def choose(self, u: Tensor) -> Selection:
         return select_batches(u, self.k)

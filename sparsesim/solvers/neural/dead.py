@@ -50,6 +50,11 @@ class DeadLatents(nn.Module):
     def observe_counts(self, fired: Tensor, index: int) -> None:
         """Take note of how often each latent fired, ``(..., p)``."""
         self.count.add_(fired)
+        self.pass_step(index)
+
+    @torch.no_grad()
+    def pass_step(self, index: int) -> None:
+        """Let step ``index`` pass, whose firing ``count`` holds already."""
         if (index + 1) % RENEW_DEAD_EVERY == 0:
             self.silent.add_(RENEW_DEAD_EVERY).mul_(self.count == 0.0)
             self.count.zero_()
@@ -69,15 +74,19 @@ class DeadLatents(nn.Module):
         self.dead.copy_(dead)
         self._later.ask(self.dead.any())
 
+    def speaks(self) -> bool:
+        """Return whether AuxK is not zero, for some latent is dead and it has a weight."""
+        return self.any_dead and self.weight != 0.0
+
     def revive(self, u: Tensor, x: Tensor, reconstruction: Tensor, decoder: Tensor) -> Tensor:
         """Return AuxK, ``()`` or ``(E,)``, for pre-activations ``u (..., B, p)`` and the main reconstruction."""
-        if not self.any_dead or self.weight == 0.0:
+        if not self.speaks():
             return x.new_zeros(x.shape[:-2])
         return self._loss(u, self.dead, x, reconstruction, decoder)
 
     def revive_rows(self, module: UnitDecoder, x: Tensor, reconstruction: Tensor) -> Tensor:
         """Return the same as `revive`, from pre-activations of the dead latents alone."""
-        if not self.any_dead or self.weight == 0.0:
+        if not self.speaks():
             return x.new_zeros(x.shape[:-2])
         if not place.on_host(x):  # elsewhere the number of dead latents would have to be asked for
             return self._loss(module.pre_activations(x), self.dead, x, reconstruction, module.decoder)

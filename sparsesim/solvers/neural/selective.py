@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -68,6 +69,16 @@ class SelectiveModule(UnitDecoder):
     @abstractmethod
     def select(self, u: Tensor) -> Tensor:
         """Return the 0/1 mask like ``u (..., B, p)`` of the latents that speak in training."""
+
+    def basic(self) -> bool:
+        """Return whether a step does what is said here with `choose` and nothing else.
+
+        A class answers for itself alone, since one that extends it may do more.
+        """
+        return False
+
+    def repeats(self, index: int) -> Hashable | None:
+        return self.dead.repeats(index) if self.basic() else None
 
     def choose(self, u: Tensor) -> Selection:
         """Return `select` as a `Selection`; a variant for which there is a kernel says so here."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import final
 
@@ -21,8 +20,8 @@ class TopKModule(SelectiveModule):
     def select(self, u: Tensor) -> Tensor:
         return largest(u, self.k)
 
-    def repeats(self, index: int) -> Hashable | None:
-        return self.dead.repeats(index) if type(self) is TopKModule else None
+    def basic(self) -> bool:
+        return type(self) is TopKModule
 
     def choose(self, u: Tensor) -> Selection:
         return select_rows(u, self.k)

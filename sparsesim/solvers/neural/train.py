@@ -21,6 +21,7 @@ from sparsesim.solvers.neural.adam import Adam
 from sparsesim.solvers.neural.checkpoint import Keeper, content_of
 from sparsesim.solvers.neural.device import place
 from sparsesim.solvers.neural.device.graphs import Replays
+from sparsesim.solvers.neural.device.whole import WholeStep, whole_step
 from sparsesim.solvers.neural.module import SparseModule, Step
 from sparsesim.solvers.neural.progress import Progress
 from sparsesim.solvers.neural.watch import CHECK_EVERY, Outcome, Watch
@@ -133,7 +134,7 @@ def train(
             optimiser = Adam(module, training, len(sources) > 1, learning_rates)
             progress = Progress(module, optimiser, Watch(module, len(sources), training.steps), generators)
             done = 0 if keeper is None else _resume(progress, keeper, sources, order, training)
-            body = Body(module, optimiser, training.steps, generators)
+            body = Body(module, optimiser, training.steps, generators, precision=training.precision)
             _run(progress, _feed(sources, order, training, (done, home)), body, training.graphs, keeper)
             optimiser.release()
             return progress.watch.finish()
@@ -163,9 +164,24 @@ class Body:
     optimiser: Adam
     total: int
     generators: tuple[torch.Generator, ...]
+    precision: str = "reference"
+    whole: WholeStep | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        halved = self.precision == "fastest"
+        object.__setattr__(self, "whole", whole_step(self.module, self.optimiser, halved=halved))
 
     def __call__(self, index: int, x: Tensor) -> dict[str, Tensor]:
         """Take step ``index`` on the batch ``x`` at the rate prepared; return the terms of the loss, and ``loss``."""
+        taken = None if self.whole is None else self.whole(index, x)
+        if taken is not None:
+            return taken
+        terms = self._by_autograd(index, x)
+        if self.whole is not None:
+            self.whole.refresh()
+        return terms
+
+    def _by_autograd(self, index: int, x: Tensor) -> dict[str, Tensor]:
         terms = self.module.losses(x, Step(index, self.total, self.generators))
         loss = reduce(torch.add, terms.values())
         (loss.sum() if loss.ndim else loss).backward()  # type: ignore[no-untyped-call]

@@ -1,7 +1,7 @@
 # mypy: disable-error-code="no-untyped-def, no-untyped-call"
 """The operations of ``reference`` as Triton kernels: rows in registers, no dense codes, no atomic additions.
 
-Every sum has one fixed order, so that two runs give the same bits. Only this module imports Triton.
+Every sum of floats has one fixed order, so that two runs give the same bits.
 """
 
 from __future__ import annotations
@@ -10,17 +10,9 @@ import torch
 from torch import Tensor
 
 from sparsesim.solvers.neural.device import reference
+from sparsesim.solvers.neural.device.compiled_batches import largest_of_batches
+from sparsesim.solvers.neural.device.language import jit, pieces, power, tl, warps
 from sparsesim.solvers.neural.device.reference import Places, State, by_column, counted, integers
-
-try:
-    import triton
-    import triton.language as tl
-    from triton import jit
-except ModuleNotFoundError:  # `place` serves nobody from here then; who lists all modules reads this one all the same
-
-    def jit(kernel):
-        return kernel
-
 
 WIDEST = 2**14  # entries of a row that are held in registers
 COLUMNS = 128  # columns of a table that one program sums
@@ -32,6 +24,7 @@ __all__ = [
     "add_sums_",
     "by_column",
     "dots",
+    "largest_of_batches",
     "largest_of_rows",
     "normalise_",
     "remove_radial_",
@@ -40,12 +33,15 @@ __all__ = [
 
 
 @jit
-def _largest(keys, limits, columns, filled, p, k, BITS: tl.constexpr, BLOCK: tl.constexpr):
+def _largest(
+    keys, limits, columns, filled, p, k,
+    BITS: tl.constexpr, MASK: tl.constexpr, LIMITED: tl.constexpr, BLOCK: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
     """One row: the largest bar that enough keys reach is found bit by bit; those above it and the first at it stay."""
     row = tl.program_id(0).to(tl.int64)
     place = tl.arange(0, BLOCK)
-    key = tl.load(keys + row * p + place, mask=place < p, other=0)
-    wanted = tl.load(limits + row)
+    key = tl.load(keys + row * p + place, mask=place < p, other=0) & MASK
+    wanted = tl.load(limits + row) if LIMITED else k
     bar = tl.zeros((), dtype=key.dtype)
     for step in range(0, BITS):
         higher = bar + (tl.full((), 1, key.dtype) << (BITS - 1 - step))
@@ -57,6 +53,10 @@ def _largest(keys, limits, columns, filled, p, k, BITS: tl.constexpr, BLOCK: tl.
     rank = tl.cumsum(kept.to(tl.int32), 0) - 1
     tl.store(columns + row * k + rank, place, mask=kept)
     tl.store(filled + row * k + rank, kept, mask=kept)
+    lane = tl.arange(0, WIDTH)
+    empty = (lane >= tl.sum(kept.to(tl.int32), 0)) & (lane < k)
+    tl.store(columns + row * k + lane, tl.zeros((WIDTH,), tl.int32) + (p - 1), mask=empty)
+    tl.store(filled + row * k + lane, lane < 0, mask=empty)
 
 
 def largest_of_rows(u: Tensor, k: int, limits: Tensor | None = None, magnitude: bool = False) -> Places:
@@ -64,13 +64,15 @@ def largest_of_rows(u: Tensor, k: int, limits: Tensor | None = None, magnitude: 
     rows, p = u.shape
     if p > WIDEST:
         return reference.largest_of_rows(u, k, limits, magnitude)
-    keys = integers(u, magnitude)
-    most = torch.full((rows,), k, dtype=torch.int32, device=u.device) if limits is None else limits.to(torch.int32)
-    columns = torch.full((rows, k), p - 1, dtype=torch.int32, device=u.device)
-    filled = torch.zeros((rows, k), dtype=torch.bool, device=u.device)
-    bits, block = 8 * keys.element_size() - 1, triton.next_power_of_2(p)
-    warps = min(max(block // 512, 1), 16)
-    _largest[(rows,)](keys, most, columns, filled, p, k, BITS=bits, BLOCK=block, num_warps=warps)
+    keys = integers(u, False)
+    bits, block = 8 * keys.element_size() - 1, power(p)
+    columns = torch.empty((rows, k), dtype=torch.int32, device=u.device)
+    filled = torch.empty((rows, k), dtype=torch.bool, device=u.device)
+    _largest[(rows,)](
+        keys, columns if limits is None else limits.to(torch.int32), columns, filled, p, k,
+        BITS=bits, MASK=2**bits - 1 if magnitude else -1, LIMITED=limits is not None,
+        BLOCK=block, WIDTH=power(k), num_warps=warps(block, 512, 16),
+    )  # fmt: skip
     return columns, filled
 
 
@@ -98,8 +100,8 @@ def sums(bounds: Tensor, index: Tensor, weight: Tensor, table: Tensor) -> Tensor
 
 def _launch_sum(bounds: Tensor, index: Tensor, weight: Tensor, table: Tensor, out: Tensor, *, add: bool) -> None:
     rows, d = out.shape
-    block = min(COLUMNS, triton.next_power_of_2(d))
-    grid, parts = (rows, triton.cdiv(d, block)), (weight.contiguous(), table.contiguous())
+    block = min(COLUMNS, power(d))
+    grid, parts = (rows, pieces(d, block)), (weight.contiguous(), table.contiguous())
     _sum[grid](bounds, index, *parts, out, d, ADD=add, BLOCK=block, num_warps=1)
 
 
@@ -128,8 +130,8 @@ def add_sums_(bounds: Tensor, index: Tensor, weight: Tensor, table: Tensor, out:
     place = counted(chunks, 1, bounds.dtype, bounds.device)
     owner = (torch.searchsorted(first, place, right=True) - 1).clamp_max(rows - 1)
     parts = torch.empty((chunks, d), dtype=table.dtype, device=table.device)
-    block = min(COLUMNS, triton.next_power_of_2(d))
-    grid = (chunks, triton.cdiv(d, block))
+    block = min(COLUMNS, power(d))
+    grid = (chunks, pieces(d, block))
     _sum_chunk[grid](
         bounds, first, owner, index, weight.contiguous(), table, parts, d, BLOCK=block, CHUNK=CHUNK, num_warps=1
     )
@@ -153,10 +155,9 @@ def _dots(bounds, index, left, right, out, d, BLOCK: tl.constexpr):
 def dots(bounds: Tensor, index: Tensor, left: Tensor, right: Tensor) -> Tensor:
     """Return what `reference.dots` does: one program for each row."""
     out, d = torch.empty(len(index), dtype=left.dtype, device=left.device), left.shape[1]
-    block = triton.next_power_of_2(d)
-    warps = min(max(block // 256, 1), 8)
+    block = power(d)
     _dots[(len(bounds) - 1,)](
-        bounds, index, left.contiguous(), right.contiguous(), out, d, BLOCK=block, num_warps=warps
+        bounds, index, left.contiguous(), right.contiguous(), out, d, BLOCK=block, num_warps=warps(block, 256, 8)
     )
     return out
 
@@ -184,7 +185,7 @@ def adam_(state: State, slowness: Tensor | None, rate: Tensor, betas: Tensor) ->
     """Do what `reference.adam_` does, in one pass."""
     size = state[0].numel()
     slowed, given = slowness is not None, state[0] if slowness is None else slowness
-    _adam[(triton.cdiv(size, STRIDE),)](*state, given, rate, betas, size, SLOWED=slowed, BLOCK=STRIDE, num_warps=4)
+    _adam[(pieces(size, STRIDE),)](*state, given, rate, betas, size, SLOWED=slowed, BLOCK=STRIDE, num_warps=4)
 
 
 @jit
@@ -199,9 +200,8 @@ def _remove_radial(rows, gradient, d, BLOCK: tl.constexpr):
 def remove_radial_(rows: Tensor, gradient: Tensor) -> None:
     """Do what `reference.remove_radial_` does, one program for each row."""
     d = rows.shape[-1]
-    block = triton.next_power_of_2(d)
-    warps = min(max(block // 256, 1), 8)
-    _remove_radial[(rows.numel() // d,)](rows, gradient, d, BLOCK=block, num_warps=warps)
+    block = power(d)
+    _remove_radial[(rows.numel() // d,)](rows, gradient, d, BLOCK=block, num_warps=warps(block, 256, 8))
 
 
 @jit
@@ -216,6 +216,5 @@ def _normalise(rows, d, BLOCK: tl.constexpr, LEAST: tl.constexpr):
 def normalise_(rows: Tensor) -> None:
     """Do what `reference.normalise_` does, one program for each row."""
     d, least = rows.shape[-1], torch.finfo(rows.dtype).tiny
-    block = triton.next_power_of_2(d)
-    warps = min(max(block // 256, 1), 8)
-    _normalise[(rows.numel() // d,)](rows, d, BLOCK=block, LEAST=least, num_warps=warps)
+    block = power(d)
+    _normalise[(rows.numel() // d,)](rows, d, BLOCK=block, LEAST=least, num_warps=warps(block, 256, 8))

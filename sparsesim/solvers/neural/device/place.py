@@ -13,7 +13,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from sparsesim.solvers.neural.device import reference
+from sparsesim.solvers.neural.device import reference, reference_step
 
 PRECISIONS = {"reference": "highest", "fast": "high"}  # in the words of torch
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
@@ -78,19 +78,25 @@ def on_host(tensor: Tensor) -> bool:
 
 
 @cache
-def _compiled() -> ModuleType | None:
-    """Return the Triton kernels, None where there is no Triton."""
+def _compiled() -> tuple[ModuleType, ModuleType] | None:
+    """Return the Triton kernels, of parts of a step and of a whole one; None where there is no Triton."""
     if importlib.util.find_spec("triton") is None:
         return None
-    from sparsesim.solvers.neural.device import compiled
+    from sparsesim.solvers.neural.device import compiled, compiled_step
 
-    return compiled
+    return compiled, compiled_step
 
 
 def operations(tensor: Tensor) -> ModuleType:
     """Return ``compiled`` for tensors on a GPU where Triton is installed, else ``reference``."""
     found = _compiled() if tensor.is_cuda else None
-    return reference if found is None else found
+    return reference if found is None else found[0]
+
+
+def operations_of_step(tensor: Tensor) -> ModuleType:
+    """Return ``compiled_step`` where `operations` returns ``compiled``, else ``reference_step``."""
+    found = _compiled() if tensor.is_cuda else None
+    return reference_step if found is None else found[1]
 
 
 def move_(module: nn.Module, device: torch.device) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 Places = tuple[Tensor, Tensor]  # columns, and whether the place is filled
+Batches = tuple[Tensor, Tensor, Tensor, Tensor]  # bounds, and of each place its row, column and whether it is filled
 State = tuple[Tensor, Tensor, Tensor, Tensor]  # weights, their gradient, and its two moments, each flat
 
 
@@ -53,6 +54,47 @@ def largest_of_rows(u: Tensor, k: int, limits: Tensor | None = None, magnitude: 
         missing |= counted(k, 1, torch.int64, u.device) >= limits.unsqueeze(-1)
     columns = found.masked_fill(missing, p).sort(dim=-1).values
     return columns.clamp_max(p - 1).to(torch.int32), columns < p
+
+
+def digits(kind: torch.dtype) -> tuple[int, int, int]:
+    """Return the bits of a positive float, in how many of them at a time they are counted, and in how many passes."""
+    return (31, 11, 3) if kind == torch.float32 else (63, 11, 6)
+
+
+def _bars(keys: Tensor, wanted: Tensor) -> Tensor:
+    """Return the largest number ``(E, 1)`` that ``wanted (E, 1)`` of ``keys (E, N)`` reach, 0 where too few do.
+
+    Bit by bit, by counts alone: 31 or 63 reads, no sort, and no place where a graph would wait.
+    """
+    bar = torch.zeros((len(keys), 1), dtype=keys.dtype, device=keys.device)
+    for bit in reversed(range(8 * keys.element_size() - 1)):
+        higher = bar + (1 << bit)
+        bar = torch.where((keys >= higher).sum(-1, keepdim=True) >= wanted, higher, bar)
+    return bar
+
+
+def largest_of_batches(u: Tensor, most: int, limits: Tensor, magnitude: bool = False) -> Batches:
+    """Return the places of the ``limits (E,)`` largest positive entries of each member of ``u (E, B, p)``.
+
+    Each has ``most`` places, at least its limit, row by row and ascending within a row. Ties go to the first row, and
+    within it to the lowest column. Places that nobody fills are the last ones of a member, in its last row.
+    """
+    members, batch, p = u.shape
+    keys = integers(u, magnitude).view(members, -1)
+    bar = _bars(keys, limits.unsqueeze(-1))
+    above, level = keys > bar, (keys == bar) & (keys > 0)
+    spare = limits.unsqueeze(-1) - above.sum(-1, keepdim=True)
+    kept = above | (level & (level.cumsum(-1) <= spare))
+    target = kept.cumsum(-1).sub_(1).masked_fill_(~kept, most)  # where nothing is kept all write to one place too many
+    places = counted(batch * p, 1, torch.int64, u.device).expand(members, -1)
+    flat = torch.full((members, most + 1), batch * p - 1, dtype=torch.int64, device=u.device)
+    flat = flat.scatter_(1, target, places)[:, :most]
+    filled = counted(most, 1, torch.int64, u.device) < kept.sum(-1, keepdim=True)
+    rows = flat // p + counted(members * batch, batch, torch.int64, u.device).unsqueeze(-1)
+    rows = rows.reshape(-1).to(torch.int32)
+    edges = counted(members * batch + 1, 1, torch.int32, u.device)
+    bounds = torch.searchsorted(rows, edges, out_int32=True)
+    return bounds, rows, (flat % p).reshape(-1).to(torch.int32), filled.reshape(-1)
 
 
 def by_column(index: Tensor, columns: int) -> tuple[Tensor, Tensor]:

@@ -212,10 +212,25 @@ def _vector(numbers: tuple[int, ...], device: torch.device) -> Tensor:
         return torch.tensor(numbers, dtype=torch.int32, device="cpu").to(device)
 
 
+def _numbers(k: Tensor, members: int) -> tuple[int, ...]:
+    """Return the number of each member; ``k`` is () or (E,), on the host."""
+    return tuple(int(number) for number in k.reshape(-1).expand(members).tolist())
+
+
 def _most(k: Tensor, members: int, device: torch.device) -> tuple[int, Tensor | None]:
     """Return the largest of the numbers ``k``, () or (E,) on the host, and all of them if they differ."""
-    numbers = tuple(int(number) for number in k.reshape(-1).expand(members).tolist())
+    numbers = _numbers(k, members)
     return max(numbers), None if len(set(numbers)) == 1 else _vector(numbers, device)
+
+
+def check_size(members: int, batch: int, p: int, most: int) -> None:
+    """Raise ValueError where 32 bits cannot number the samples, the latents or the places of a step."""
+    for what, count in (("samples", batch), ("latents", p), ("codes", most)):
+        if members * count >= 2**31:
+            raise ValueError(
+                f"{members * count:,} {what} in a step are more than the {2**31 - 1:,} that are numbered on a device. "
+                "Lower batch_size or k, or train fewer models together."
+            )
 
 
 def select_rows(u: Tensor, k: Tensor, *, magnitude: bool = False) -> Placed:
@@ -223,6 +238,7 @@ def select_rows(u: Tensor, k: Tensor, *, magnitude: bool = False) -> Placed:
     members, batch, p = (u.shape[0] if u.ndim == 3 else 1), u.shape[-2], u.shape[-1]
     most, limits = _most(k, members, u.device)
     most = min(most, p)
+    check_size(members, batch, p, batch * most)
     if limits is not None:
         limits = limits.unsqueeze(1).expand(members, batch).reshape(-1)
     columns, filled = operations(u).largest_of_rows(_flat(u), most, limits, magnitude)
@@ -236,12 +252,13 @@ def select_rows(u: Tensor, k: Tensor, *, magnitude: bool = False) -> Placed:
 def select_batches(u: Tensor, numbers: Tensor, *, magnitude: bool = False) -> Placed:
     """Return the ``numbers`` (one or ``(E,)``, on the host) largest positive entries of each ``u (B, p)``."""
     members, batch, p = (u.shape[0] if u.ndim == 3 else 1), u.shape[-2], u.shape[-1]
-    most, limits = _most(numbers, members, u.device)
-    columns, filled = operations(u).largest_of_rows(
-        u.detach().reshape(members, -1), min(most, batch * p), limits, magnitude
+    each = tuple(min(number, batch * p) for number in _numbers(numbers, members))
+    most = max(each)
+    check_size(members, batch, p, most)
+    bounds, rows, columns, filled = operations(u).largest_of_batches(
+        u.detach().reshape(members, batch, p), most, _vector(each, u.device), magnitude
     )
-    member = counted(members, 1, torch.int32, u.device).unsqueeze(1)
-    rows = (columns // p + member * batch).reshape(-1)
-    bounds = torch.searchsorted(rows, counted(members * batch + 1, 1, torch.int32, u.device), out_int32=True)
-    index = (columns % p + member * p).reshape(-1)
-    return Placed(bounds, index, filled.reshape(-1), tuple(u.shape), known_rows=rows)
+    index = columns
+    if members > 1:
+        index = columns + counted(members * p, p, torch.int32, u.device).unsqueeze(1).expand(-1, most).reshape(-1)
+    return Placed(bounds, index, filled, tuple(u.shape), known_rows=rows)

@@ -122,6 +122,7 @@ class FeatureSpec:
 
     @property
     def n_features(self) -> int:
+        """Return m, the number of true features."""
         return self.support.n_features
 
     def build(self, rng: Rng) -> FeatureModel:
@@ -190,10 +191,12 @@ class FeatureModel:
 
     @property
     def n_features(self) -> int:
+        """Return m, the number of true features."""
         return self.spec.n_features
 
     @property
     def dim(self) -> int:
+        """Return d, the number of columns of a batch."""
         return self.spec.dim
 
     @property
@@ -362,6 +365,7 @@ class FreshSamples:
 
     @property
     def dim(self) -> int:
+        """Return d, the number of columns of a batch."""
         return self.model.dim
 
     def batches(self, size: int, rng: Rng) -> Iterator[FloatArray]:

@@ -135,6 +135,7 @@ class BuffetRates:
 
     @property
     def n_features(self) -> int:
+        """Return m, the number of true features."""
         return len(self._rates)
 
     @property

@@ -77,6 +77,7 @@ class CorrelatedBernoulli:
 
     @property
     def n_features(self) -> int:
+        """Return m, the number of true features."""
         return self.rates.n_features
 
     @cached_property

@@ -62,6 +62,7 @@ class ForestOver:
 
     @property
     def n_features(self) -> int:
+        """Return m, the number of true features."""
         return self.roots.n_features + len(self.parents)
 
     @property

@@ -119,6 +119,7 @@ class LowRankCorrelation:
         return _random_factor(self, m)
 
     def check(self, m: int) -> None:
+        """Raise ValueError unless there is such a correlation of ``m`` features."""
         self.factor(m)
 
     def at(self, m: int, first: IntArray, second: IntArray) -> FloatArray:
@@ -130,6 +131,7 @@ class LowRankCorrelation:
         return np.array([0, m])
 
     def draw(self, rates: FloatArray) -> Draw:
+        """Return what draws, from n and a generator, the rows of features with g_i > -probit(p_i)."""
         return _draw_by_factor(rates, self.factor(len(rates)))
 
 
@@ -162,6 +164,7 @@ class FactorCorrelation:
         return _given_factor(self)
 
     def check(self, m: int) -> None:
+        """Raise ValueError unless there is such a correlation of ``m`` features."""
         _check_number("rows", len(self.rows), m)
 
     def at(self, m: int, first: IntArray, second: IntArray) -> FloatArray:
@@ -173,6 +176,7 @@ class FactorCorrelation:
         return np.array([0, m])
 
     def draw(self, rates: FloatArray) -> Draw:
+        """Return what draws, from n and a generator, the rows of features with g_i > -probit(p_i)."""
         return _draw_by_factor(rates, self.factor(len(rates)))
 
 
@@ -229,6 +233,7 @@ class DenseCorrelation:
             )
 
     def check(self, m: int) -> None:
+        """Raise ValueError unless there is such a correlation of ``m`` features."""
         _check_number("rows", len(self.rows), m)
 
     def at(self, m: int, first: IntArray, second: IntArray) -> FloatArray:
@@ -241,6 +246,7 @@ class DenseCorrelation:
         return np.array([0, m])
 
     def draw(self, rates: FloatArray) -> Draw:
+        """Return what draws, from n and a generator, the rows of features with g_i > -probit(p_i)."""
         from sparsesim.kernels.latent import draw_cholesky
 
         factor = np.ascontiguousarray(np.linalg.cholesky(_given_matrix(self)))
@@ -285,6 +291,7 @@ class BlockCorrelation:
             )
 
     def check(self, m: int) -> None:
+        """Raise ValueError unless there is such a correlation of ``m`` features."""
         _check_number("the sum of sizes", sum(self.sizes), m)
 
     def at(self, m: int, first: IntArray, second: IntArray) -> FloatArray:

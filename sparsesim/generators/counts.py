@@ -42,6 +42,7 @@ class FixedCount:
         check_int("k", self.k, 0, MOST_FEATURES)
 
     def probabilities(self) -> FloatArray:
+        """Return P(count = j) for j = 0 ... largest; they sum to 1."""
         return np.concatenate([np.zeros(int(self.k)), [1.0]])
 
 
@@ -57,6 +58,7 @@ class UniformCount:
         _check_range(self.low, self.high)
 
     def probabilities(self) -> FloatArray:
+        """Return P(count = j) for j = 0 ... largest; they sum to 1."""
         return _truncated(int(self.low), np.zeros(int(self.high) - int(self.low) + 1))
 
 
@@ -77,6 +79,7 @@ class PoissonCount:
         _check_range(self.low, self.high)
 
     def probabilities(self) -> FloatArray:
+        """Return P(count = j) for j = 0 ... largest; they sum to 1."""
         counts = np.arange(int(self.low), int(self.high) + 1.0)
         return _truncated(int(self.low), counts * np.log(float(self.mean)) - gammaln(counts + 1.0))
 
@@ -101,6 +104,7 @@ class NegativeBinomialCount:
         _check_range(self.low, self.high)
 
     def probabilities(self) -> FloatArray:
+        """Return P(count = j) for j = 0 ... largest; they sum to 1."""
         counts, r = np.arange(int(self.low), int(self.high) + 1.0), float(self.dispersion)
         odds = np.log(float(self.mean)) - np.log(r + float(self.mean))
         return _truncated(int(self.low), gammaln(counts + r) - gammaln(counts + 1.0) + counts * odds)

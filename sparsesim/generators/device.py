@@ -112,6 +112,7 @@ class DeviceSamples:
 
     @property
     def dim(self) -> int:
+        """Return d, the number of columns of a batch."""
         return self.model.dim
 
     @cached_property

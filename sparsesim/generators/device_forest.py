@@ -86,6 +86,7 @@ class DeviceForest:
 
     @property
     def dim(self) -> int:
+        """Return d, the number of columns of a batch."""
         return self.model.dim
 
     @cached_property

@@ -65,6 +65,7 @@ class AcyclicGraph:
 
     @property
     def n_features(self) -> int:
+        """Return m, the number of true features."""
         return len(self.parents)
 
     @cached_property

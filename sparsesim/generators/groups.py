@@ -53,6 +53,7 @@ class ExclusiveGroups:
 
     @property
     def n_features(self) -> int:
+        """Return m, the number of true features."""
         return sum(map(len, self.groups))
 
     @cached_property
@@ -171,6 +172,7 @@ class BlockSupport:
 
     @property
     def n_features(self) -> int:
+        """Return m, the number of true features."""
         return int(self._start[-1])
 
     @property

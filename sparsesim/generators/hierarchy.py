@@ -208,6 +208,7 @@ class Forest:
 
     @property
     def n_features(self) -> int:
+        """Return m, the number of true features."""
         return len(self.parents)
 
     @cached_property

@@ -28,6 +28,7 @@ class Support:
 
     @property
     def n_samples(self) -> int:
+        """Return n, the number of samples."""
         return len(self.indptr) - 1
 
     def codes(self, data: FloatArray) -> Codes:
@@ -43,13 +44,17 @@ class SupportLaw(Protocol):
     """
 
     @property
-    def n_features(self) -> int: ...
+    def n_features(self) -> int:
+        """Return m, the number of true features."""
+        ...
 
     def marginals(self) -> FloatArray:
         """Return the true firing rates ``(m,)``, after every effect of the law."""
         ...
 
-    def draw(self, n: int, rng: Rng) -> Support: ...
+    def draw(self, n: int, rng: Rng) -> Support:
+        """Return the supports of ``n`` samples."""
+        ...
 
 
 @runtime_checkable
@@ -68,6 +73,22 @@ class SecondOrderLaw(SupportLaw, Protocol):
 def has_second_moments(law: SupportLaw) -> bool:
     """Return whether ``law`` is a `SecondOrderLaw`; one built on another may deny it by ``second_order = False``."""
     return isinstance(law, SecondOrderLaw) and bool(getattr(law, "second_order", True))
+
+
+def second_order_base(law: SupportLaw) -> SecondOrderLaw:
+    """Return ``law``, the base of another, if it gives joint rates.
+
+    Raises
+    ------
+    TypeError
+        If it does not.
+    """
+    if not isinstance(law, SecondOrderLaw):
+        raise TypeError(
+            f"joint rates need those of the base, which {type(law).__name__} does not give. Estimate them from draws, "
+            "and give the noise by its standard deviation, Gaussian(sigma)."
+        )
+    return law
 
 
 def has_independent_rows(law: SupportLaw) -> bool:

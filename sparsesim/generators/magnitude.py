@@ -46,12 +46,15 @@ class Constant:
         check_scale("abs(value)", abs(self.value))
 
     def draw(self, support: Support, rng: Rng) -> FloatArray:
+        """Return the coefficients ``(nnz,)`` of the firing features."""
         return np.full(len(support.indices), float(self.value))
 
     def mean(self, m: int) -> FloatArray:
+        """Return E[coefficient | fires] for each feature, ``(m,)``."""
         return np.full(m, float(self.value))
 
     def second_moment(self, m: int) -> FloatArray:
+        """Return E[coefficient^2 | fires] for each feature, ``(m,)``."""
         return np.full(m, float(self.value) ** 2)
 
 
@@ -73,12 +76,15 @@ class Uniform:
         check_scale("high", self.high)
 
     def draw(self, support: Support, rng: Rng) -> FloatArray:
+        """Return the coefficients ``(nnz,)`` of the firing features."""
         return never_zero(self.high - (self.high - self.low) * rng.random(len(support.indices)))
 
     def mean(self, m: int) -> FloatArray:
+        """Return E[coefficient | fires] for each feature, ``(m,)``."""
         return np.full(m, (self.low + self.high) / 2.0)
 
     def second_moment(self, m: int) -> FloatArray:
+        """Return E[coefficient^2 | fires] for each feature, ``(m,)``."""
         return np.full(m, (self.low**2 + self.low * self.high + self.high**2) / 3.0)
 
 
@@ -93,12 +99,15 @@ class HalfNormal:
         check_scale("scale", self.scale)
 
     def draw(self, support: Support, rng: Rng) -> FloatArray:
+        """Return the coefficients ``(nnz,)`` of the firing features."""
         return never_zero(self.scale * np.abs(rng.standard_normal(len(support.indices))))
 
     def mean(self, m: int) -> FloatArray:
+        """Return E[coefficient | fires] for each feature, ``(m,)``."""
         return np.full(m, self.scale * math.sqrt(2.0 / math.pi))
 
     def second_moment(self, m: int) -> FloatArray:
+        """Return E[coefficient^2 | fires] for each feature, ``(m,)``."""
         return np.full(m, float(self.scale) ** 2)
 
 
@@ -121,12 +130,15 @@ class LogNormal:
             )
 
     def draw(self, support: Support, rng: Rng) -> FloatArray:
+        """Return the coefficients ``(nnz,)`` of the firing features."""
         return never_zero(np.exp(self.mu + self.sigma * rng.standard_normal(len(support.indices))))
 
     def mean(self, m: int) -> FloatArray:
+        """Return E[coefficient | fires] for each feature, ``(m,)``."""
         return np.full(m, math.exp(self.mu + self.sigma**2 / 2.0))
 
     def second_moment(self, m: int) -> FloatArray:
+        """Return E[coefficient^2 | fires] for each feature, ``(m,)``."""
         return np.full(m, math.exp(2.0 * self.mu + 2.0 * self.sigma**2))
 
 
@@ -141,12 +153,15 @@ class Exponential:
         check_scale("scale", self.scale)
 
     def draw(self, support: Support, rng: Rng) -> FloatArray:
+        """Return the coefficients ``(nnz,)`` of the firing features."""
         return never_zero(self.scale * rng.standard_exponential(len(support.indices)))
 
     def mean(self, m: int) -> FloatArray:
+        """Return E[coefficient | fires] for each feature, ``(m,)``."""
         return np.full(m, float(self.scale))
 
     def second_moment(self, m: int) -> FloatArray:
+        """Return E[coefficient^2 | fires] for each feature, ``(m,)``."""
         return np.full(m, 2.0 * float(self.scale) ** 2)
 
 
@@ -161,12 +176,15 @@ class SignedGaussian:
         check_scale("scale", self.scale)
 
     def draw(self, support: Support, rng: Rng) -> FloatArray:
+        """Return the coefficients ``(nnz,)`` of the firing features."""
         return never_zero(self.scale * rng.standard_normal(len(support.indices)))
 
     def mean(self, m: int) -> FloatArray:
+        """Return E[coefficient | fires] for each feature, ``(m,)``."""
         return np.zeros(m)
 
     def second_moment(self, m: int) -> FloatArray:
+        """Return E[coefficient^2 | fires] for each feature, ``(m,)``."""
         return np.full(m, float(self.scale) ** 2)
 
 
@@ -181,10 +199,13 @@ class BernoulliSign:
         check_scale("value", self.value)
 
     def draw(self, support: Support, rng: Rng) -> FloatArray:
+        """Return the coefficients ``(nnz,)`` of the firing features."""
         return np.where(rng.random(len(support.indices)) < 0.5, -float(self.value), float(self.value))
 
     def mean(self, m: int) -> FloatArray:
+        """Return E[coefficient | fires] for each feature, ``(m,)``."""
         return np.zeros(m)
 
     def second_moment(self, m: int) -> FloatArray:
+        """Return E[coefficient^2 | fires] for each feature, ``(m,)``."""
         return np.full(m, float(self.value) ** 2)

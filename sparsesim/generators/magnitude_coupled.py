@@ -125,10 +125,12 @@ class ParentScaled:
         return never_zero(data)
 
     def mean(self, m: int) -> FloatArray:
+        """Return E[coefficient | fires] for each feature, ``(m,)``."""
         _check_m("parents", len(self.parents), m)
         return self._moments[0].copy()
 
     def second_moment(self, m: int) -> FloatArray:
+        """Return E[coefficient^2 | fires] for each feature, ``(m,)``."""
         _check_m("parents", len(self.parents), m)
         return self._moments[1].copy()
 
@@ -218,9 +220,11 @@ class CorrelatedLogNormal:
         return never_zero(np.exp(self.mu + self.sigma * (shared + rest[at] * own)))
 
     def mean(self, m: int) -> FloatArray:
+        """Return E[coefficient | fires] for each feature, ``(m,)``."""
         return LogNormal(self.mu, self.sigma).mean(m)
 
     def second_moment(self, m: int) -> FloatArray:
+        """Return E[coefficient^2 | fires] for each feature, ``(m,)``."""
         return LogNormal(self.mu, self.sigma).second_moment(m)
 
     def cross(self, m: int) -> FloatArray:
@@ -281,10 +285,12 @@ class OnSphere:
         return never_zero((radius[:, None] * point).ravel())
 
     def mean(self, m: int) -> FloatArray:
+        """Return E[coefficient | fires] for each feature, ``(m,)``."""
         self._blocks(m)
         return np.zeros(m)
 
     def second_moment(self, m: int) -> FloatArray:
+        """Return E[coefficient^2 | fires] for each feature, ``(m,)``."""
         return np.repeat(self.radius.second_moment(self._blocks(m)) / self.size, int(self.size))
 
     def cross(self, m: int) -> FloatArray:

@@ -106,6 +106,7 @@ class TruncatedNormal:
         return (self.low - self.location) / self.scale, (self.high - self.location) / self.scale
 
     def draw(self, support: Support, rng: Rng) -> FloatArray:
+        """Return the coefficients ``(nnz,)`` of the firing features."""
         low, high = (np.full(len(support.indices), bound) for bound in self._bounds)
         values = self.location + self.scale * normal_between(low, high, rng)
         return never_zero(np.clip(values, self.low, self.high))
@@ -188,6 +189,7 @@ class RectifiedNormal:
         return np.asarray(ndtr(-self._parameters(m)[2]))
 
     def draw(self, support: Support, rng: Rng) -> FloatArray:
+        """Return the coefficients ``(nnz,)`` of the firing features."""
         means, stds, bounds = self._parameters(support.n_features)
         at = support.indices
         z = normal_between(bounds[at], np.full(len(at), math.inf), rng)
@@ -224,12 +226,15 @@ class Gamma:
         check_scale("shape * scale", self.shape * self.scale)
 
     def draw(self, support: Support, rng: Rng) -> FloatArray:
+        """Return the coefficients ``(nnz,)`` of the firing features."""
         return never_zero(self.scale * rng.standard_gamma(float(self.shape), len(support.indices)))
 
     def mean(self, m: int) -> FloatArray:
+        """Return E[coefficient | fires] for each feature, ``(m,)``."""
         return np.full(m, float(self.shape) * self.scale)
 
     def second_moment(self, m: int) -> FloatArray:
+        """Return E[coefficient^2 | fires] for each feature, ``(m,)``."""
         return np.full(m, float(self.shape) * (self.shape + 1.0) * float(self.scale) ** 2)
 
 
@@ -273,15 +278,18 @@ class Discrete:
         return np.array(self.values, dtype=np.float64), shares / shares.sum()
 
     def draw(self, support: Support, rng: Rng) -> FloatArray:
+        """Return the coefficients ``(nnz,)`` of the firing features."""
         values, shares = self._table
         reached = np.cumsum(shares)
         found = np.searchsorted(reached / reached[-1], rng.random(len(support.indices)), side="right")
         return np.asarray(values[found])
 
     def mean(self, m: int) -> FloatArray:
+        """Return E[coefficient | fires] for each feature, ``(m,)``."""
         values, shares = self._table
         return np.full(m, float(shares @ values))
 
     def second_moment(self, m: int) -> FloatArray:
+        """Return E[coefficient^2 | fires] for each feature, ``(m,)``."""
         values, shares = self._table
         return np.full(m, float(shares @ values**2))

@@ -70,6 +70,7 @@ class UnionSupport:
 
     @property
     def n_features(self) -> int:
+        """Return m, the number of true features."""
         return int(self.m)
 
     @cached_property

@@ -86,6 +86,7 @@ class LeakyNetwork:
     slope: float
 
     def apply(self, signal: FloatArray, codes: Codes, rng: Rng) -> FloatArray:
+        """Return the changed ``signal (n, d)``, in its precision."""
         return self.mix(signal)
 
     def mix(self, signal: FloatArray) -> FloatArray:

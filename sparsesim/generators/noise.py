@@ -49,12 +49,15 @@ class Gaussian:
         check_real("sigma", self.sigma, 0.0)
 
     def std(self, signal_energy: Callable[[], float], dim: int) -> float:
+        """Return the root mean square standard deviation of a coordinate."""
         return float(self.sigma)
 
     def draw(self, shape: tuple[int, int], rng: Rng, dtype: np.dtype[Any]) -> FloatArray:
+        """Return ``w (n, d)``."""
         return _white(shape, rng, dtype)
 
     def covariance(self, dim: int) -> FloatArray:
+        """Return the covariance ``(d, d)`` of ``w``, whose trace is d."""
         return np.eye(dim)
 
 
@@ -74,13 +77,16 @@ class StudentT:
         check_real("sigma", self.sigma, 0.0)
 
     def std(self, signal_energy: Callable[[], float], dim: int) -> float:
+        """Return the root mean square standard deviation of a coordinate."""
         return float(self.sigma)
 
     def draw(self, shape: tuple[int, int], rng: Rng, dtype: np.dtype[Any]) -> FloatArray:
+        """Return ``w (n, d)``."""
         values = np.sqrt(1.0 - 2.0 / self.dof) * rng.standard_t(self.dof, shape)
         return np.asarray(values, dtype=dtype)
 
     def covariance(self, dim: int) -> FloatArray:
+        """Return the covariance ``(d, d)`` of ``w``, whose trace is d."""
         return np.eye(dim)
 
 
@@ -95,12 +101,15 @@ class Laplace:
         check_real("sigma", self.sigma, 0.0)
 
     def std(self, signal_energy: Callable[[], float], dim: int) -> float:
+        """Return the root mean square standard deviation of a coordinate."""
         return float(self.sigma)
 
     def draw(self, shape: tuple[int, int], rng: Rng, dtype: np.dtype[Any]) -> FloatArray:
+        """Return ``w (n, d)``."""
         return rng.laplace(0.0, np.sqrt(0.5), shape).astype(dtype, copy=False)
 
     def covariance(self, dim: int) -> FloatArray:
+        """Return the covariance ``(d, d)`` of ``w``, whose trace is d."""
         return np.eye(dim)
 
 
@@ -117,14 +126,17 @@ class AutoregressiveNoise:
         check_real("sigma", self.sigma, 0.0)
 
     def std(self, signal_energy: Callable[[], float], dim: int) -> float:
+        """Return the root mean square standard deviation of a coordinate."""
         return float(self.sigma)
 
     def draw(self, shape: tuple[int, int], rng: Rng, dtype: np.dtype[Any]) -> FloatArray:
+        """Return ``w (n, d)``."""
         innovations = rng.standard_normal(shape)
         innovations[:, 1:] *= np.sqrt(1.0 - self.rho**2)
         return np.asarray(lfilter([1.0], [1.0, -self.rho], innovations, axis=1)).astype(dtype, copy=False)
 
     def covariance(self, dim: int) -> FloatArray:
+        """Return the covariance ``(d, d)`` of ``w``, whose trace is d."""
         return np.asarray(toeplitz(float(self.rho) ** np.arange(dim)))
 
 
@@ -156,15 +168,18 @@ class PowerLawNoise:
         return np.asarray(values * (dim / values.sum()))
 
     def std(self, signal_energy: Callable[[], float], dim: int) -> float:
+        """Return the root mean square standard deviation of a coordinate."""
         return float(self.sigma)
 
     def _factor(self, dim: int) -> FloatArray:
         return np.sqrt(self.eigenvalues(dim))[:, None] * _frame(dim, dim, int(self.seed), _FRAME)
 
     def draw(self, shape: tuple[int, int], rng: Rng, dtype: np.dtype[Any]) -> FloatArray:
+        """Return ``w (n, d)``."""
         return product(_white(shape, rng, dtype), self._factor(shape[1]).astype(dtype))
 
     def covariance(self, dim: int) -> FloatArray:
+        """Return the covariance ``(d, d)`` of ``w``, whose trace is d."""
         factor = self._factor(dim)
         return product(factor.T, factor)
 
@@ -187,6 +202,7 @@ class LowRankNoise:
         check_int("seed", self.seed, 0)
 
     def std(self, signal_energy: Callable[[], float], dim: int) -> float:
+        """Return the root mean square standard deviation of a coordinate."""
         return float(self.sigma)
 
     def _factor(self, dim: int) -> FloatArray:
@@ -194,10 +210,12 @@ class LowRankNoise:
         return np.asarray(np.sqrt(dim / rank) * _frame(rank, dim, int(self.seed), _SUBSPACE))
 
     def draw(self, shape: tuple[int, int], rng: Rng, dtype: np.dtype[Any]) -> FloatArray:
+        """Return ``w (n, d)``."""
         factor = self._factor(shape[1])
         return product(_white((shape[0], len(factor)), rng, dtype), factor.astype(dtype))
 
     def covariance(self, dim: int) -> FloatArray:
+        """Return the covariance ``(d, d)`` of ``w``, whose trace is d."""
         factor = self._factor(dim)
         return product(factor.T, factor)
 
@@ -228,10 +246,13 @@ class SignalToNoise:
             raise ValueError(f"shape must have sigma=1, since db decides the level; got {self.shape!r}.")
 
     def std(self, signal_energy: Callable[[], float], dim: int) -> float:
+        """Return the root mean square standard deviation of a coordinate at this ratio, given E||signal||^2."""
         return float(np.sqrt(signal_energy() / dim * 10.0 ** (-self.db / 10.0)))
 
     def draw(self, shape: tuple[int, int], rng: Rng, dtype: np.dtype[Any]) -> FloatArray:
+        """Return ``w (n, d)``."""
         return self.shape.draw(shape, rng, dtype)
 
     def covariance(self, dim: int) -> FloatArray:
+        """Return the covariance ``(d, d)`` of ``w``, whose trace is d."""
         return self.shape.covariance(dim)

@@ -99,12 +99,14 @@ class LowRankBackground:
     scale: float
 
     def apply(self, signal: FloatArray, codes: Codes, rng: Rng) -> FloatArray:
+        """Return the changed ``signal (n, d)``, in its precision."""
         kind = signal.dtype
         added = product(rng.standard_normal((len(signal), len(self.basis)), dtype=kind.type), self.basis.astype(kind))
         signal += np.asarray(self.scale, dtype=kind) * added
         return signal
 
     def covariance(self) -> FloatArray:
+        """Return the covariance ``(d, d)`` of what is added."""
         return self.scale**2 * product(self.basis.T, self.basis)
 
 

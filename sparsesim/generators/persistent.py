@@ -69,6 +69,7 @@ class Persistent:
 
     @property
     def n_features(self) -> int:
+        """Return m, the number of true features."""
         return self.rates.n_features
 
     @cached_property

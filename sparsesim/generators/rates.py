@@ -18,7 +18,9 @@ class RateLaw(Protocol):
     """The firing rate of each feature. A frozen dataclass of numbers and tuples, so that it has a key."""
 
     @property
-    def n_features(self) -> int: ...
+    def n_features(self) -> int:
+        """Return m, the number of true features."""
+        ...
 
     def rates(self) -> FloatArray:
         """Return the rates ``(m,)``."""
@@ -39,9 +41,11 @@ class EqualRates:
 
     @property
     def n_features(self) -> int:
+        """Return m, the number of true features."""
         return int(self.m)
 
     def rates(self) -> FloatArray:
+        """Return the rates ``(m,)``."""
         return np.full(self.m, float(self.rate))
 
 
@@ -64,9 +68,11 @@ class ZipfRates:
 
     @property
     def n_features(self) -> int:
+        """Return m, the number of true features."""
         return int(self.m)
 
     def rates(self) -> FloatArray:
+        """Return the rates ``(m,)``."""
         rates: FloatArray = self.max_rate * np.arange(1.0, self.m + 1.0) ** -float(self.exponent)
         return rates
 
@@ -93,9 +99,11 @@ class MandelbrotRates:
 
     @property
     def n_features(self) -> int:
+        """Return m, the number of true features."""
         return int(self.m)
 
     def rates(self) -> FloatArray:
+        """Return the rates ``(m,)``."""
         first = 1.0 + float(self.offset)
         rates: FloatArray = self.max_rate * (first / (np.arange(self.m) + first)) ** float(self.exponent)
         return rates
@@ -127,10 +135,12 @@ class AffineZipfRates:
 
     @property
     def n_features(self) -> int:
+        """Return m, the number of true features."""
         return int(self.m)
 
     def rates(self) -> FloatArray:
         # expm1 keeps the differences of powers near 1 that a small exponent gives.
+        """Return the rates ``(m,)``."""
         below = np.expm1(-float(self.exponent) * np.log(np.arange(1.0, self.m + 1.0)))
         share = 1.0 - below / below[-1]
         rates: FloatArray = self.min_rate * (1.0 - share) + self.max_rate * share
@@ -157,9 +167,11 @@ class LinearRates:
 
     @property
     def n_features(self) -> int:
+        """Return m, the number of true features."""
         return int(self.m)
 
     def rates(self) -> FloatArray:
+        """Return the rates ``(m,)``."""
         return np.linspace(float(self.first), float(self.last), int(self.m))
 
 
@@ -181,9 +193,11 @@ class UniformRates:
 
     @property
     def n_features(self) -> int:
+        """Return m, the number of true features."""
         return int(self.m)
 
     def rates(self) -> FloatArray:
+        """Return the rates ``(m,)``."""
         return stream(self.seed, Role.LAW, _STREAM).uniform(self.low, self.high, int(self.m))
 
 
@@ -208,9 +222,11 @@ class BetaRates:
 
     @property
     def n_features(self) -> int:
+        """Return m, the number of true features."""
         return int(self.m)
 
     def rates(self) -> FloatArray:
+        """Return the rates ``(m,)``."""
         return stream(self.seed, Role.LAW, _STREAM).beta(float(self.a), float(self.b), int(self.m))
 
 
@@ -245,9 +261,11 @@ class WithMeanL0:
 
     @property
     def n_features(self) -> int:
+        """Return m, the number of true features."""
         return self.base.n_features
 
     def rates(self) -> FloatArray:
+        """Return the rates ``(m,)``."""
         shape = self.base.rates()
         shape = shape / shape.max()
         rates: FloatArray = shape * min(1.0, float(self.mean_l0) / float(shape.sum()))
@@ -266,9 +284,11 @@ class GivenRates:
 
     @property
     def n_features(self) -> int:
+        """Return m, the number of true features."""
         return len(self.values)
 
     def rates(self) -> FloatArray:
+        """Return the rates ``(m,)``."""
         return np.array(self.values, dtype=np.float64)
 
 

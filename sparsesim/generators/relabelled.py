@@ -9,8 +9,8 @@ from typing import final
 import numpy as np
 
 from sparsesim._arrays import FloatArray, IntArray, Rng, check_int, read_only
-from sparsesim.generators.base import SecondOrderLaw, Support, SupportLaw
-from sparsesim.generators.laws import has_independent_rows, has_second_moments, rate_errors
+from sparsesim.generators.base import Support, SupportLaw
+from sparsesim.generators.laws import has_independent_rows, has_second_moments, rate_errors, second_order_base
 from sparsesim.generators.support import check_vectors
 
 
@@ -44,6 +44,7 @@ class Relabelled:
 
     @property
     def n_features(self) -> int:
+        """Return m, the number of true features."""
         return self.base.n_features
 
     @cached_property
@@ -79,21 +80,13 @@ class Relabelled:
         """Whether the samples of one draw are independent, as those of ``base``."""
         return has_independent_rows(self.base)
 
-    def _second_order(self) -> SecondOrderLaw:
-        if not isinstance(self.base, SecondOrderLaw):
-            raise TypeError(
-                f"joint rates need those of the base, which {type(self.base).__name__} does not give. Estimate them "
-                "from draws, and give the noise by its standard deviation, Gaussian(sigma)."
-            )
-        return self.base
-
     def pairwise(self) -> FloatArray:
         """Return the joint firing rates ``(m, m)``; raises TypeError if the base has none."""
-        return np.asarray(self._second_order().pairwise()[np.ix_(self._order, self._order)])
+        return np.asarray(second_order_base(self.base).pairwise()[np.ix_(self._order, self._order)])
 
     def energy(self, vectors: FloatArray) -> float:
         """Return E||sum of the firing rows of ``vectors (m, d)``||^2; raises TypeError if the base has none."""
-        return self._second_order().energy(check_vectors(vectors, self.n_features)[self._place])
+        return second_order_base(self.base).energy(check_vectors(vectors, self.n_features)[self._place])
 
     def draw(self, n: int, rng: Rng) -> Support:
         """Return the supports of ``n`` samples."""

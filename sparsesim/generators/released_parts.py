@@ -56,6 +56,7 @@ class ReleasedCorrelation:
         return _factor(self, m)
 
     def check(self, m: int) -> None:
+        """Raise ValueError unless there is such a correlation of ``m`` features."""
         self.factor(m)
 
     def _given(self, m: int) -> FactorCorrelation:
@@ -70,6 +71,7 @@ class ReleasedCorrelation:
         return np.array([0, m])
 
     def draw(self, rates: FloatArray) -> Draw:
+        """Return what draws, from n and a generator, the rows of features with g_i > -probit(p_i)."""
         return self._given(len(rates)).draw(rates)
 
 

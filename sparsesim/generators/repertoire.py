@@ -42,6 +42,7 @@ class Repertoire:
 
     @property
     def n_features(self) -> int:
+        """Return m, the number of true features."""
         return self.law.n_features
 
     @cached_property
@@ -131,6 +132,7 @@ class SuperposedItems:
 
     @property
     def n_features(self) -> int:
+        """Return m, the number of true features."""
         return int(self.modules) * int(self.units)
 
     def winners(self) -> IntArray:

@@ -10,8 +10,8 @@ import numpy as np
 
 from sparsesim._arrays import FloatArray, IntArray, Rng, check_int, read_only
 from sparsesim._identity import fork
-from sparsesim.generators.base import NOISELESS, Batch, FeatureModel, SecondOrderLaw, Support, SupportLaw
-from sparsesim.generators.laws import has_independent_rows, has_second_moments, rate_errors
+from sparsesim.generators.base import NOISELESS, Batch, FeatureModel, Support, SupportLaw
+from sparsesim.generators.laws import has_independent_rows, has_second_moments, rate_errors, second_order_base
 from sparsesim.generators.support import check_vectors
 from sparsesim.kernels.synthesis import synthesise
 
@@ -50,6 +50,7 @@ class ResidualLayers:
 
     @property
     def n_features(self) -> int:
+        """Return m, the number of true features."""
         return self.base.n_features
 
     @cached_property
@@ -88,22 +89,14 @@ class ResidualLayers:
         """Whether the samples of one draw are independent, as those of ``base``."""
         return has_independent_rows(self.base)
 
-    def _second_order(self) -> SecondOrderLaw:
-        if not isinstance(self.base, SecondOrderLaw):
-            raise TypeError(
-                f"joint rates need those of the base, which {type(self.base).__name__} does not give. Estimate them "
-                "from draws, and give the noise by its standard deviation, Gaussian(sigma)."
-            )
-        return self.base
-
     def pairwise(self) -> FloatArray:
         """Return the joint firing rates ``(m, m)``; raises TypeError if the base has none."""
         later = np.maximum(self.born[:, None], self.born)
-        return np.asarray(self._second_order().pairwise() * self._share[later])
+        return np.asarray(second_order_base(self.base).pairwise() * self._share[later])
 
     def energy(self, vectors: FloatArray) -> float:
         """Return E||sum of the firing rows of ``vectors (m, d)``||^2: its mean over the pooled layers."""
-        rows, law = check_vectors(vectors, self.n_features), self._second_order()
+        rows, law = check_vectors(vectors, self.n_features), second_order_base(self.base)
         return float(np.mean([law.energy(rows * (self.born <= layer)[:, None]) for layer in self._pool]))
 
     def draw(self, n: int, rng: Rng) -> Support:

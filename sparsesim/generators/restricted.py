@@ -76,6 +76,7 @@ class RowRestricted:
 
     @property
     def n_features(self) -> int:
+        """Return m, the number of true features."""
         return len(self._rates)
 
     @cached_property

@@ -64,6 +64,7 @@ class LinearScales:
         check_scale("last", self.last)
 
     def values(self, m: int) -> FloatArray:
+        """Return the numbers ``(m,)``."""
         return np.linspace(float(self.first), float(self.last), m)
 
 
@@ -80,6 +81,7 @@ class GeometricScales:
         check_scale("last", self.last)
 
     def values(self, m: int) -> FloatArray:
+        """Return the numbers ``(m,)``."""
         return np.exp(np.linspace(math.log(self.first), math.log(self.last), m))
 
 
@@ -106,6 +108,7 @@ class FoldedNormalScales:
             check_real("high", self.high, self.low, open_low=True)
 
     def values(self, m: int) -> FloatArray:
+        """Return the numbers ``(m,)``."""
         normal = stream(self.seed, Role.LAW, _STREAM).standard_normal(m)
         return np.clip(np.abs(self.mean + self.std * normal), self.low, self.high)
 
@@ -148,6 +151,7 @@ class FrequencyScales:
         raise TypeError(f"rates must be a support law, a rate law or a tuple of rates; got {law!r}.")
 
     def values(self, m: int) -> FloatArray:
+        """Return the numbers ``(m,)``."""
         rates = self._rates()
         if len(rates) != m:
             raise ValueError(f"rates must be as many as features, m={m}; got {len(rates)}.")
@@ -201,10 +205,12 @@ class Scaled:
         return self._known[m]
 
     def draw(self, support: Support, rng: Rng) -> FloatArray:
+        """Return the coefficients ``(nnz,)`` of the firing features."""
         values = self._scales(support.n_features)[support.indices] * self.base.draw(support, rng)
         return never_zero(np.asarray(values))
 
     def mean(self, m: int) -> FloatArray:
+        """Return E[coefficient | fires] for each feature, ``(m,)``."""
         return np.asarray(self._scales(m) * self.base.mean(m))
 
     def second_moment(self, m: int) -> FloatArray:

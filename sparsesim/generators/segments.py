@@ -68,6 +68,7 @@ class SegmentTable:
 
     @property
     def count(self) -> int:
+        """Return the number of segments."""
         return len(self.scale)
 
     def draw(self, n: int, rng: Rng) -> IntArray:

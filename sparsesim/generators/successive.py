@@ -67,6 +67,7 @@ class SuccessiveSampling:
 
     @property
     def n_features(self) -> int:
+        """Return m, the number of true features."""
         return len(self.weights)
 
     @cached_property

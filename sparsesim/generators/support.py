@@ -48,6 +48,7 @@ class Bernoulli:
 
     @property
     def n_features(self) -> int:
+        """Return m, the number of true features."""
         return self.rates.n_features
 
     @cached_property
@@ -110,6 +111,7 @@ class ExactlyK:
 
     @property
     def n_features(self) -> int:
+        """Return m, the number of true features."""
         return int(self.m)
 
     def marginals(self) -> FloatArray:

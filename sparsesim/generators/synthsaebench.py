@@ -91,6 +91,7 @@ class SynthSAEBenchSupport:
 
     @property
     def n_features(self) -> int:
+        """Return m, the number of true features."""
         return self.rates.n_features
 
     @cached_property

@@ -260,6 +260,7 @@ def _energy(order: Any, parents: Any, rates: Any, exclusive: Any, vectors: Any) 
 
 
 def geometric_gap(rate: Array) -> Array:
+    """Return 1 / log(1 - rate), by which a logarithm becomes a geometric number."""
     with np.errstate(divide="ignore", over="ignore"):
         return np.asarray(1.0 / np.log1p(-rate))
 

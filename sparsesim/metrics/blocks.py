@@ -18,7 +18,9 @@ BLOCK = 8192  # samples held at a time
 class World(Truth, Protocol):
     """A truth that samples; a `FeatureModel` does."""
 
-    def sample(self, n: int, rng: Rng, *, dtype: npt.DTypeLike = ...) -> Samples: ...
+    def sample(self, n: int, rng: Rng, *, dtype: npt.DTypeLike = ...) -> Samples:
+        """Return ``n`` fresh samples and their true codes."""
+        ...
 
 
 @final

@@ -21,7 +21,9 @@ class Ensemble(Protocol):
     """Anything that holds several fits, such as what a `ConsistencyCell` evaluates to."""
 
     @property
-    def dictionaries(self) -> Sequence[Fitted]: ...
+    def dictionaries(self) -> Sequence[Fitted]:
+        """Return the fits, two or more."""
+        ...
 
 
 Dictionaries: TypeAlias = Sequence[FloatArray | Fitted] | Ensemble

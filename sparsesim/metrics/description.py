@@ -43,6 +43,7 @@ class CodeLength:
 
     @property
     def total(self) -> float:
+        """Return the bits per sample of all three together."""
         return self.support + self.values + self.shared
 
 

@@ -19,33 +19,60 @@ class Truth(Protocol):
     """What a metric reads of the ground truth; a `FeatureModel` has it."""
 
     @property
-    def atoms(self) -> FloatArray: ...
+    def atoms(self) -> FloatArray:
+        """Return the true directions ``(m, d)``."""
+        ...
+
     @property
-    def bias(self) -> FloatArray: ...
+    def bias(self) -> FloatArray:
+        """Return what is added to every sample, ``(d,)``."""
+        ...
+
     @property
-    def n_features(self) -> int: ...
+    def n_features(self) -> int:
+        """Return m, the number of true features."""
+        ...
 
 
 class Samples(Protocol):
     """Held-out samples ``x (n, d)`` with their true codes ``(n, m)``; a `Batch` has them."""
 
     @property
-    def x(self) -> FloatArray: ...
+    def x(self) -> FloatArray:
+        """Return the samples ``(n, d)``."""
+        ...
+
     @property
-    def codes(self) -> Codes: ...
+    def codes(self) -> Codes:
+        """Return their true codes ``(n, m)``."""
+        ...
 
 
 class Fitted(Protocol):
     """What a metric reads of a solution; a `FittedDictionary` has it."""
 
     @property
-    def atoms(self) -> FloatArray: ...
+    def atoms(self) -> FloatArray:
+        """Return the learned atoms ``(p, d)``."""
+        ...
+
     @property
-    def bias(self) -> FloatArray: ...
+    def bias(self) -> FloatArray:
+        """Return what is added to every output, ``(d,)``."""
+        ...
+
     @property
-    def width(self) -> int: ...
-    def encode(self, x: object) -> Codes: ...
-    def decode(self, codes: Codes) -> FloatArray: ...
+    def width(self) -> int:
+        """Return p, the number of atoms."""
+        ...
+
+    def encode(self, x: object) -> Codes:
+        """Return the codes ``(n, p)`` of samples ``x (n, d)``."""
+        ...
+
+    def decode(self, codes: Codes) -> FloatArray:
+        """Return ``codes @ atoms + bias``, ``(n, d)``."""
+        ...
 
 
 # Below this similarity a pair is orthogonal up to rounding (d * 2^-52 stays under it for d < 1e7), and which of many

@@ -192,7 +192,9 @@ class Solver(Protocol):
 class StreamSolver(Solver, Protocol):
     """A solver that also learns from endless fresh data."""
 
-    def fit_stream(self, source: Source, *, rng: Rng) -> FittedDictionary: ...
+    def fit_stream(self, source: Source, *, rng: Rng) -> FittedDictionary:
+        """Return the dictionary learned from ``source``, the same bits for the same ``rng`` state."""
+        ...
 
 
 @runtime_checkable

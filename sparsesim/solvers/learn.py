@@ -28,15 +28,29 @@ class Learner(Protocol):
     """What every dictionary learner here is told: how wide, coded by whom, and when two atoms are one."""
 
     @property
-    def width(self) -> int: ...
+    def width(self) -> int:
+        """Return p, the number of atoms."""
+        ...
+
     @property
-    def encoder(self) -> Encoder: ...
+    def encoder(self) -> Encoder:
+        """Return what codes samples between two updates of the atoms."""
+        ...
+
     @property
-    def tolerance(self) -> float: ...
+    def tolerance(self) -> float:
+        """Return the relative fall of the error below which the fit has converged."""
+        ...
+
     @property
-    def centre(self) -> bool: ...
+    def centre(self) -> bool:
+        """Return whether the mean of the samples is taken off first."""
+        ...
+
     @property
-    def max_coherence(self) -> float: ...
+    def max_coherence(self) -> float:
+        """Return the |cosine| above which two atoms are one, and the second is replaced."""
+        ...
 
 
 class _Alternation(Learner, Protocol):

@@ -14,11 +14,19 @@ class Pursuit(Protocol):
     """What every search for a support has: how many atoms a row, of which sign, and when a row is done."""
 
     @property
-    def k(self) -> int: ...
+    def k(self) -> int:
+        """Return the most atoms of a row."""
+        ...
+
     @property
-    def non_negative(self) -> bool: ...
+    def non_negative(self) -> bool:
+        """Return whether codes must not be negative."""
+        ...
+
     @property
-    def tolerance(self) -> float: ...
+    def tolerance(self) -> float:
+        """Return the norm of the residual, over ``||x||``, at which a row is done."""
+        ...
 
 
 def searched(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count, islice
@@ -17,7 +18,9 @@ class Source(Protocol):
     """Endless training data: `FeatureModel.source` draws fresh samples, `Rows` reshuffles given ones."""
 
     @property
-    def dim(self) -> int: ...
+    def dim(self) -> int:
+        """Return d, the number of columns of a batch."""
+        ...
 
     def batches(self, size: int, rng: Rng) -> Iterator[FloatArray]:
         """Yield batches ``(size, d)`` for ever."""
@@ -49,6 +52,7 @@ class Rows:
 
     @property
     def dim(self) -> int:
+        """Return d, the number of columns of a batch."""
         return int(self.x.shape[1])
 
     def batches(self, size: int, rng: Rng) -> Iterator[FloatArray]:
@@ -80,6 +84,7 @@ class SideRows:
 
     @property
     def dim(self) -> int:
+        """Return d, the number of columns of a batch."""
         return int(self.x.shape[1])
 
     def batches(self, size: int, rng: Rng) -> Iterator[FloatArray]:
@@ -89,3 +94,33 @@ class SideRows:
     def batches_after(self, passed: int, size: int, rng: Rng) -> Iterator[FloatArray]:
         """Yield what `batches` yields after its first ``passed`` batches."""
         return Rows(np.hstack([self.x, self.side])).batches_after(passed, size, rng)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """The `Source` of one stream for all models that are trained together on it: each batch is drawn once for all.
+
+    Batches are those of ``source`` and ``rng``, whichever generator a model brings along: a model that is trained alone
+    on this object sees the same ones. Weights, and noise of their own, still differ from model to model.
+    """
+
+    source: Source
+    rng: Rng
+
+    def __post_init__(self) -> None:
+        if isinstance(self.source, SideRows | Shared):
+            raise TypeError(f"source must be rows or a stream without side information; got {self.source!r:.100}.")
+
+    @property
+    def dim(self) -> int:
+        """Return d, the number of columns of a batch."""
+        return self.source.dim
+
+    def batches(self, size: int, rng: Rng) -> Iterator[FloatArray]:
+        """Yield batches of ``source``; ``rng`` is not used."""
+        return self.batches_after(0, size, rng)
+
+    def batches_after(self, passed: int, size: int, rng: Rng) -> Iterator[FloatArray]:
+        """Yield what `batches` yields after its first ``passed`` batches."""
+        return batches_after(self.source, passed, size, copy.deepcopy(self.rng))

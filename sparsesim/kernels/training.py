@@ -13,6 +13,7 @@ from numba import njit, prange
 from sparsesim.kernels.compiled import borrowing
 
 STRIDE = 2**12  # weights that one thread updates at a time: 64 KiB of float32 in four arrays, in its cache
+ROWS = 8  # rows of weights for which a thread takes the memory of a gradient
 
 
 @contextmanager
@@ -173,17 +174,43 @@ def adam_(weights: Any, gradient: Any, mean: Any, square: Any, slowness: Any, co
         _adam_part_(weights[part], gradient[part], mean[part], square[part], slowness[part], constants)
 
 
-@njit(cache=True, parallel=True, fastmath={"contract", "reassoc", "nsz"})
+@borrowing("contract", "reassoc", "nsz")
+def _remove_radial_(a: Any, g: Any) -> None:
+    along = a[0] * g[0]
+    for column in range(1, len(a)):
+        along += a[column] * g[column]
+    if along != 0:
+        for column in range(len(a)):
+            g[column] -= along * a[column]
+
+
+@njit(cache=True, parallel=True)
 def remove_radial_(rows: Any, gradient: Any) -> None:
     """Remove from each row of ``gradient`` its component along the unit row of ``rows``."""
     for j in prange(len(rows)):
-        a, g = rows[j], gradient[j]
-        along = a[0] * g[0]
-        for column in range(1, len(a)):
-            along += a[column] * g[column]
-        if along != 0:
-            for column in range(len(a)):
-                g[column] -= along * a[column]
+        _remove_radial_(rows[j], gradient[j])
+
+
+@njit(cache=True, parallel=True)
+def adam_rows_(factors: Any, state: Any, radial: bool, slowness: Any, constants: Any) -> None:
+    """Move ``state``, rows of weights with their two moments, by `adam_` on a gradient of which one row exists at once.
+
+    It is the product of a sparse matrix and a table, ``factors``: indptr, columns, data, table; if ``radial``, without
+    the component of each row along that of the weights. The numbers are those of `add_product_` to zeros,
+    `remove_radial_` and `adam_`.
+    """
+    indptr, columns, data, table = factors
+    weights, mean, square = state
+    count, width = weights.shape
+    for chunk in prange((count + ROWS - 1) // ROWS):
+        gradient = np.empty(width, weights.dtype)
+        for j in range(chunk * ROWS, min(count, (chunk + 1) * ROWS)):
+            gradient[:] = 0
+            _gather_(columns, data, indptr[j], indptr[j + 1], table, gradient)
+            if radial:
+                _remove_radial_(weights[j], gradient)
+            own = slowness[j * width : (j + 1) * width]
+            _adam_part_(weights[j], gradient, mean[j], square[j], own, constants)
 
 
 @njit(cache=True, parallel=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from sparsesim._identity import Role, stream
+from sparsesim._source import Shared
 from sparsesim.generators import FeatureModel, published
 from sparsesim.metrics.blocks import evaluate_stream
 from sparsesim.metrics.codes import latent_f1
@@ -30,13 +31,15 @@ from sparsesim.metrics.reconstruction import explained_variance
 from sparsesim.metrics.recovery import mcc
 from sparsesim.solvers.base import FittedDictionary
 from sparsesim.solvers.neural.checkpoint import STATE, Checkpoint, Keeper
+from sparsesim.solvers.neural.solver import fit_together
 from sparsesim.solvers.neural.train import CHUNK_VALUES, Training
 from sparsesim.study import Table
 from sparsesim.study.provenance import provenance
 from studies.speed.peer import Peer
 from studies.speed.saelens import resident
 from studies.speed.scale_goals import COLUMNS, over, row, sentences
-from studies.speed.sliced import Sliced, rates, timed
+from studies.speed.scale_memory import bound, grown, reset_peak
+from studies.speed.sliced import EnoughError, Sliced, rates, timed
 from studies.speed.timing import Median, median_interval, seconds
 from studies.speed.training import solver
 
@@ -44,14 +47,10 @@ TABLE = Path(__file__).parent.parent / "tables" / "speed_scale.csv"
 PEER = "studies.speed.saelens_scale"
 WHOLE = 200_000_000  # samples that the published autoencoders were trained on
 SAVED_EVERY = 1000  # steps
+MEMBERS = 4  # models that are trained together
+ALONE = 120  # steps of the training whose memory is measured, from 100 on with the loss that revives dead latents
 LITTLE = 100.0  # megabytes of scratch by which two evaluations may differ; x alone has 3 kB a sample
 MEGA = 1e6
-
-
-def reset_peak() -> None:
-    """Have the system forget the largest memory of this process, where it can."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def built(name: str) -> tuple[FeatureModel, list[dict[str, Any]]]:
@@ -68,22 +67,21 @@ def built(name: str) -> tuple[FeatureModel, list[dict[str, Any]]]:
     ]
 
 
-def trained(kind: str, world: FeatureModel, options: argparse.Namespace, peer: Peer | None) -> list[dict[str, Any]]:
-    """Return the rows of a slice of training ``kind``, raced against the peer if there is one."""
+def trained(
+    kind: str, world: FeatureModel, options: argparse.Namespace, peer: Peer | None, saved: Path
+) -> list[dict[str, Any]]:
+    """Return the rows of training ``kind``, raced against the peer if there is one; the world is ``saved`` as well."""
     width, k, batch = options.width, options.k, options.batch
     spec = solver(kind, width, k, Training(steps=WHOLE // batch, batch_size=batch, learning_rate=3e-4))
     theirs: list[dict[str, float]] = []
     cold = timed(spec, Sliced(world.source(), 1, 1, lambda: None), stream(0, Role.SOLVER), None)
     source = Sliced(world.source(), options.steps, options.slices, lambda: theirs.extend(_asked(peer, options)))
-    reset_peak()
-    before = resident("VmRSS")  # with all libraries loaded
     with tempfile.TemporaryDirectory() as folder:
         timed(spec, source, stream(0, Role.SOLVER), Checkpoint(folder, every=options.steps))
-        grown = resident("VmHWM") - before
         saving, size = _saving(Path(folder))
     sample, share = rates(source, batch)
     step, alone = median_interval(sample * batch), median_interval(1 / (sample * batch * (1 - share)))
-    bound = 16 * 2 * width * world.dim + 1.2 * 4 * batch * width + 2 * 4 * batch * world.dim
+    memory = grown(saved, kind, width, k, batch, ALONE) / bound(width, world.dim, batch)
     rows = [
         row("scale", "training and generation", kind, median_interval(1 / sample), "samples a second"),
         row("scale", f"{WHOLE:,} samples, projected", kind, median_interval(WHOLE * sample / 3600), "h"),
@@ -91,12 +89,30 @@ def trained(kind: str, world: FeatureModel, options: argparse.Namespace, peer: P
         row("G5", "generation in a step, as is wanted", kind, median_interval(share), "of the step", most=0.1),
         row("G5", "generation", kind, median_interval(1 / (sample * share)), "samples a second", least=70_000.0),
         row("G11", "step without generation", kind, alone, "a second", least=25.0),
-        row("G13", "resident memory of training over the bound", kind, grown / bound, "times", most=1.0),
+        row("G13", "resident memory of training over the bound", kind, memory, "times", most=1.0),
         row("G14", "first step, import and world not counted", kind, cold, "s", most=5.0),
         row("scale", f"a checkpoint each {SAVED_EVERY} steps", kind, saving / step.value / SAVED_EVERY, "of the step"),
         row("scale", "size of a checkpoint", kind, size / MEGA, "MB"),
     ]  # fmt: skip
     return rows + (_raced(kind, sample, share, theirs) if peer is not None else [])
+
+
+def together(kind: str, world: FeatureModel, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the rows of `MEMBERS` models that are trained as one on a stream that they share."""
+    count = MEMBERS
+    training = Training(steps=WHOLE // options.batch, batch_size=options.batch, learning_rate=3e-4)
+    spec = solver(kind, options.width, options.k, training)
+    source = Sliced(world.source(), max(1, options.steps // (2 * count)), options.slices, lambda: None)
+    shared = Shared(source, stream(0, Role.TRAIN))
+    rngs = [stream(0, Role.SOLVER, e) for e in range(count)]
+    with suppress(EnoughError):
+        fit_together([spec] * count, [shared] * count, rngs)
+    sample, share = rates(source, options.batch)
+    trained = median_interval(count / sample)
+    return [
+        row("G5", f"generation in a step of {count} models", kind, median_interval(share), "of the step", most=0.1),
+        row("scale", f"samples times models, {count} models together", kind, trained, "a second"),
+    ]
 
 
 def _asked(peer: Peer | None, options: argparse.Namespace) -> list[dict[str, float]]:
@@ -175,7 +191,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         ("k", 25, "latents that speak"),
         ("batch", 1024, "samples a step"),
         ("slices", 7, "timed slices; fewer than 6 have no interval"),
-        ("steps", 100, "of a slice"),
+        ("steps", 80, "of a slice"),
         ("peer-steps", 8, "of a slice of the peer"),
         ("samples", 500_000, "of the evaluation"),
         ("peer-samples", 8192, "of the peer's evaluation, from which its time is projected"),
@@ -199,20 +215,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     threads = torch.get_num_threads()
     facts: dict[str, Any] = provenance() | {"load before": os.getloadavg()[0], "threads": threads, "saelens": "none"}
     world, rows = built(f"synthsaebench-{options.world}")
-    for kind in options.kinds:
-        asked = f"{kind}:tree-{options.world}:{options.width}:{options.k}"
-        with Peer(options.peer_python, asked, threads, PEER) if options.peer_python else nullcontext() as peer:
-            if peer is not None:
-                facts["saelens"] = peer.ask("describe", 1)["version"]
-                peer.ask("train", 2)
-            rows += trained(kind, world, options, peer)
-            print("\n".join(sentences(Table.of_rows(COLUMNS, (each.values() for each in rows)))), file=sys.stderr)
-            if kind == options.kinds[-1]:
-                short = Training(steps=200, batch_size=options.batch, learning_rate=3e-4)
-                fitted = solver("topk", options.width, options.k, short).fit_stream(
-                    world.source(), rng=stream(0, Role.SOLVER)
-                )
-                rows += evaluated(world, fitted, options, peer)
+    with tempfile.TemporaryDirectory() as folder:
+        saved = Path(folder) / "world"
+        world.save(saved)
+        rows += _measured(world, saved, options, facts)
     measured = Table.of_rows(COLUMNS, (each.values() for each in rows))
     measured.write(options.out)
     facts["load after"] = os.getloadavg()[0]
@@ -220,6 +226,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.out.with_suffix(".provenance.json").write_text(text, encoding="utf-8")
     print("\n".join(sentences(measured)))
     print(f"table: {options.out}")
+
+
+def _measured(
+    world: FeatureModel, saved: Path, options: argparse.Namespace, facts: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Return the rows of all kinds, and of the evaluation of a fit after the last."""
+    rows: list[dict[str, Any]] = []
+    for kind in options.kinds:
+        asked = f"{kind}:tree-{options.world}:{options.width}:{options.k}"
+        with Peer(options.peer_python, asked, facts["threads"], PEER) if options.peer_python else nullcontext() as peer:
+            if peer is not None:
+                facts["saelens"] = peer.ask("describe", 1)["version"]
+                peer.ask("train", 2)
+            rows += trained(kind, world, options, peer, saved)
+            rows += together(kind, world, options) if kind == options.kinds[0] else []
+            print("\n".join(sentences(Table.of_rows(COLUMNS, (each.values() for each in rows)))), file=sys.stderr)
+            if kind == options.kinds[-1]:
+                short = Training(steps=200, batch_size=options.batch, learning_rate=3e-4)
+                fitted = solver("topk", options.width, options.k, short).fit_stream(
+                    world.source(), rng=stream(0, Role.SOLVER)
+                )
+                rows += evaluated(world, fitted, options, peer)
+    return rows
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from sparsesim._source import Rows
 from sparsesim.solvers.neural.topk import TopK
 from sparsesim.solvers.neural.train import Training
 from sparsesim.study.table import Table
-from studies.speed import scale
+from studies.speed import scale, scale_memory
 from studies.speed.scale_goals import COLUMNS, NO_GPU, away, over, row, sentences
 from studies.speed.sliced import EnoughError, Sliced, rates, timed
 from studies.speed.timing import Median
@@ -74,7 +74,9 @@ def test_training_and_evaluation_of_a_small_world_fill_the_table(monkeypatch, tm
     monkeypatch.setattr(scale, "WHOLE", 64 * 400)
     options = argparse.Namespace(width=12, k=2, batch=64, slices=2, steps=60, samples=500, evaluations=2)
     world = small_world()
-    rows = scale.trained("batch_topk", world, options, None)
+    world.save(tmp_path / "world")
+    rows = scale.trained("batch_topk", world, options, None, tmp_path / "world")
+    rows += scale.together("topk", world, options)
     fitted = TopK(12, 2, training=Training(steps=60, batch_size=64)).fit_stream(
         world.source(), rng=np.random.default_rng(1)
     )
@@ -86,9 +88,26 @@ def test_training_and_evaluation_of_a_small_world_fill_the_table(monkeypatch, tm
     speed, projected = found["training and generation"], found["25,600 samples, projected"]
     assert 0 < speed["value"] < 1e9 and projected["value"] == pytest.approx(25_600 / 3600 / speed["value"], rel=0.5)
     assert 0 < found["generation in a step of one model"]["value"] < 1
+    assert 0 < found["generation in a step of 4 models"]["value"] < 1
+    assert found["resident memory of training over the bound"]["value"] > 0  # of toys: libraries take more than weights
     assert found["size of a checkpoint"]["value"] > 12 * 8 * 4 * 4 / 1e6  # two tables, and two moments of each
     assert {"G5", "G11", "G13", "G14", "scale"} == {each["goal"] for each in table.rows()}
     assert -1 < found["explained_variance of that fit"]["value"] < 1 and 0 < found["mcc of that fit"]["value"] < 1
+
+
+def test_the_memory_of_a_training_is_that_of_its_own_process_and_at_least_what_it_must_hold(tmp_path):
+    law = generators.Bernoulli(generators.EqualRates(64, 0.1))
+    spec = generators.FeatureSpec(256, law, generators.RandomSphere(), generators.HalfNormal(), bias=0.5)
+    spec.build(np.random.default_rng(0)).save(tmp_path / "world")
+    weights = 2 * 4096 * 256 * 4  # bytes of encoder and decoder: 8 MB
+    ballast = np.ones(2**24)  # of this process, 134 MB
+    grown = scale_memory.grown(tmp_path / "world", "topk", 4096, 4, 256, 3)
+    # Weights, two moments and the last finite weights are there, and u (B, p); less would be a wrong baseline.
+    assert 4 * weights + 4 * 256 * 4096 < grown < ballast.nbytes
+
+
+def test_the_bound_is_16_bytes_a_parameter_and_some_blocks_of_a_batch():
+    assert scale_memory.bound(4096, 768, 1024) == pytest.approx(127.09e6, rel=1e-4)  # 100.66 + 20.13 + 6.29 MB
 
 
 def test_a_race_is_judged_slice_by_slice():

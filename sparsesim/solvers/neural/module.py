@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, final
 
 import torch
@@ -20,13 +20,32 @@ from sparsesim.solvers.neural.selected import Selection
 
 
 @final
+class Room:
+    """Memory for what every step of a training makes anew: large blocks that come and go tear a heap apart."""
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[torch.dtype, tuple[int, ...]], Tensor] = {}
+
+    def empty(self, like: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Return the tensor of this ``shape`` and of the kind of ``like``, with what was left in it."""
+        kind = like.dtype, shape
+        if kind not in self._held:
+            self._held[kind] = like.new_empty(shape)
+        return self._held[kind]
+
+
+@final
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of training: ``index`` of ``total``, with the noise generators of the members (one each)."""
+    """One step of training: ``index`` of ``total``, with the noise generators of the members (one each).
+
+    What is written into ``room`` is good until the step ends or is written there again.
+    """
 
     index: int
     total: int
     generators: tuple[torch.Generator, ...] = ()
+    room: Room = field(default_factory=Room)
 
     @property
     def progress(self) -> float:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sparsesim._arrays import FloatArray, Rng, unit_rows
 from sparsesim.kernels import training as kernels
 from sparsesim.solvers.neural.device import place
-from sparsesim.solvers.neural.module import Optimiser, SparseModule
+from sparsesim.solvers.neural.module import Optimiser, Room, SparseModule
 
 
 def drawn(values: FloatArray) -> nn.Parameter:
@@ -26,11 +26,11 @@ def unit_normal(rows: int, columns: int, rng: Rng) -> FloatArray:
     return unit
 
 
-def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def affine(x: Tensor, weight: Tensor, bias: Tensor, out: Tensor | None = None) -> Tensor:
     """Return ``x @ weight + bias`` for x ``(..., B, a)``, weight ``(..., a, b)`` and bias ``(..., b)``."""
     if x.ndim == 2:
-        return torch.addmm(bias, x, weight)
-    return torch.baddbmm(bias.unsqueeze(-2), x, weight)
+        return torch.addmm(bias, x, weight, out=out)
+    return torch.baddbmm(bias.unsqueeze(-2), x, weight, out=out)
 
 
 def squared_error(x: Tensor, reconstruction: Tensor) -> Tensor:
@@ -80,8 +80,18 @@ class UnitDecoder(SparseModule):
 
     def pre_activations(self, x: Tensor) -> Tensor:
         """Return u ``(..., B, p)``; the pre-bias is folded into the encoder bias, which saves a product in backward."""
-        shift = (self.encoder @ self.bias.unsqueeze(-1)).squeeze(-1)
-        return affine(x, self.encoder.mT, self.encoder_bias - shift)
+        return affine(x, self.encoder.mT, self._shifted_bias())
+
+    @torch.no_grad()
+    def known_pre_activations(self, x: Tensor, room: Room) -> Tensor:
+        """Return `pre_activations` without gradient; on the host in the ``room`` of the step."""
+        if not place.on_host(x):
+            return self.pre_activations(x)
+        out = room.empty(x, (*x.shape[:-1], self.encoder.shape[-2]))
+        return affine(x, self.encoder.mT, self._shifted_bias(), out)
+
+    def _shifted_bias(self) -> Tensor:
+        return self.encoder_bias - (self.encoder @ self.bias.unsqueeze(-1)).squeeze(-1)
 
     def decode(self, codes: Tensor) -> Tensor:
         return affine(codes, self.decoder, self.bias)
@@ -101,8 +111,10 @@ class UnitDecoder(SparseModule):
 
 def remove_radial_(rows: nn.Parameter) -> None:
     """Remove from the gradient of unit ``rows`` its component along each row, in place."""
-    gradient = rows.grad
-    if gradient is not None:
+    gradient, pending = rows.grad, getattr(rows, "pending", None)
+    if pending is not None and pending.factors is not None:
+        pending.radial = True
+    elif gradient is not None:
         if place.on_host(rows):
             kernels.remove_radial_(_flat(rows), _flat(gradient))
         else:

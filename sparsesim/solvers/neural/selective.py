@@ -100,7 +100,7 @@ class SelectiveModule(UnitDecoder):
 
     def losses(self, x: Tensor, step: Step) -> dict[str, Tensor]:
         with torch.no_grad():
-            u = self.pre_activations(x)
+            u = self.known_pre_activations(x, step.room)
             chosen = self.choose_for(u, x)
         values = values_at(x, self.encoder, self.encoder_bias, self.bias, u, chosen)
         errors, reconstruction = self.errors(x, u, values, chosen)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import final
 
 import numpy as np
@@ -13,7 +15,7 @@ import torch
 
 from sparsesim._arrays import Codes, FloatArray, IntArray, Rng, check_int, check_samples, read_only, unit_rows
 from sparsesim._identity import fork, key
-from sparsesim._source import Rows, SideRows, Source, batches_after
+from sparsesim._source import Rows, Shared, SideRows, Source, batches_after
 from sparsesim.kernels.training import kernel_threads, pick
 from sparsesim.solvers.base import FittedDictionary, check_own_atoms
 from sparsesim.solvers.neural.checkpoint import Checkpoint, Keeper, place_of
@@ -77,7 +79,8 @@ def fit_together(
 
     Member e is what ``solvers[e].fit_stream(sources[e], rng=rngs[e])`` returns, up to float32 rounding: batched
     products sum in another order. Small models are bound by launches, so E of them cost little more than one. The
-    solvers must be of one kind, width and training; penalties and learning rates may differ. With a ``checkpoint`` a
+    solvers must be of one kind, width and training; penalties and learning rates may differ. Models that are given the
+    same `Shared` source see the same batches, each of which is drawn once. With a ``checkpoint`` a
     training that was killed goes on where it last saved its state, and gives the bits that it would have given.
 
     Raises
@@ -119,9 +122,10 @@ def _fit_together(
 ) -> list[FittedDictionary]:
     training = solvers[0].training
     data, modules, order = [], [], []
+    known: dict[int, _Data] = {}
     for solver, source, rng in zip(solvers, sources, rngs, strict=True):
         init_rng, train_rng, probe_rng, prime_rng = fork(rng, 4)
-        data.append(_prepared(source, probe_rng, training.normalise))
+        data.append(_data_of(source, probe_rng, training.normalise, known))
         with torch.device("cpu"):
             modules.append(solver.module(source.dim, init_rng))
             _check_side(modules[-1], source.side if isinstance(source, SideRows) else np.empty((0, 0)))
@@ -215,22 +219,22 @@ class _Stream:
 
     def batches_after(self, passed: int, size: int, rng: Rng) -> Iterator[FloatArray]:
         """Yield what `batches` yields after its first ``passed`` batches."""
-        for batch in batches_after(self.source, passed, size, rng):
-            x = (
-                batch
-                if isinstance(batch, torch.Tensor)
-                else check_samples(batch, "a batch of the source", dim=self.dim)
-            )
-            if len(x) != size:
-                raise ValueError(f"a batch of the source has {len(x)} rows, but {size} were asked for.")
-            yield _apply(x, self.mean, self.scale)
+        return map(partial(self._prepared, size), batches_after(self.source, passed, size, rng))
+
+    def _prepared(self, size: int, batch: FloatArray | torch.Tensor) -> FloatArray:
+        x = batch if isinstance(batch, torch.Tensor) else check_samples(batch, "a batch of the source", dim=self.dim)
+        if len(x) != size:
+            raise ValueError(f"a batch of the source has {len(x)} rows, but {size} were asked for.")
+        return _apply(x, self.mean, self.scale)
 
 
 def _apply(x: FloatArray | torch.Tensor, mean: FloatArray, scale: float) -> FloatArray:
     if isinstance(x, torch.Tensor):  # drawn on a device, where it stays: the loop takes both
         there: FloatArray = x.sub(torch.from_numpy(np.array(mean)).to(x)).div_(scale).float()  # type: ignore[assignment]
         return there
-    return ((x - mean.astype(x.dtype)) / x.dtype.type(scale)).astype(np.float32, copy=False)
+    centred = x - mean.astype(x.dtype)
+    centred /= x.dtype.type(scale)
+    return centred.astype(np.float32, copy=False)
 
 
 def _prepared(source: Source, rng: Rng, normalise: bool) -> _Data:
@@ -252,6 +256,16 @@ def _prepared(source: Source, rng: Rng, normalise: bool) -> _Data:
         probe = check_samples(_on_host(next(source.batches(PROBE, rng))), "a batch of the source", dim=source.dim)
         mean, scale = _moments(probe.astype(np.float64, copy=False))
     return _Data(_Stream(source, mean, scale), mean, scale)
+
+
+def _data_of(source: Source, rng: Rng, normalise: bool, known: dict[int, _Data]) -> _Data:
+    """Return the training data of a model; those of a shared source once, for all models that share it."""
+    if not isinstance(source, Shared):
+        return _prepared(source, rng, normalise)
+    if id(source) not in known:
+        inner = _prepared(source.source, copy.deepcopy(source.rng), normalise)
+        known[id(source)] = _Data(Shared(inner.source, source.rng), inner.mean, inner.scale)
+    return known[id(source)]
 
 
 def _moments(x: FloatArray) -> tuple[FloatArray, float]:

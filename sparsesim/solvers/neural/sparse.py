@@ -160,8 +160,7 @@ class _Values(torch.autograd.Function):
         for_encoder, for_threshold, for_bias = ctx.gradients
         total = torch.zeros_like(for_threshold.like)
         kernels.add_segments_(indptr, places, slope, total.view(-1).numpy())
-        weights = for_encoder.open()
-        kernels.add_product_(indptr, rows, slope[places], _rows(x - bias.unsqueeze(-2)), _writable(weights))
+        of_encoder = for_encoder.multiply(indptr, rows, slope[places], _rows(x - bias.unsqueeze(-2)))
         threshold = for_threshold.open().add_(total)
         shift = for_bias.open().sub_((total.unsqueeze(-2) @ encoder).squeeze(-2))
         back = None
@@ -170,7 +169,7 @@ class _Values(torch.autograd.Function):
             kernels.add_product_(selection.indptr, selection.indices, slope, _rows(encoder), _writable(back))
         return (
             back,
-            for_encoder.close(weights),
+            of_encoder,
             for_threshold.close(threshold),
             for_bias.close(shift),
             None,
@@ -203,9 +202,8 @@ class _Decoded(torch.autograd.Function):
         indptr, rows, places = selection.by_latent
         towards = torch.empty_like(values)
         kernels.sampled_product(selection.indptr, selection.indices, slope, _rows(decoder), towards.numpy())
-        weights = ctx.gradient.open()
-        kernels.add_product_(indptr, rows, values.detach().numpy()[places], slope, _writable(weights))
-        return towards, ctx.gradient.close(weights), None
+        of_decoder = ctx.gradient.multiply(indptr, rows, values.detach().numpy()[places], slope)
+        return towards, of_decoder, None
 
 
 class _Reconstruction(torch.autograd.Function):
@@ -238,9 +236,8 @@ class _Reconstruction(torch.autograd.Function):
             indices, table = selection.indices, _rows(decoder)
             kernels.sampled_product(selection.indptr, indices, _rows(slope), table, towards.numpy())
         indptr, rows, places = selection.by_latent
-        weights = ctx.sink.open()
-        kernels.add_product_(indptr, rows, values.detach().numpy()[places], _rows(slope), _writable(weights))
-        return None, towards, ctx.sink.close(weights), slope.sum(-2), None
+        of_decoder = ctx.sink.multiply(indptr, rows, values.detach().numpy()[places], _rows(slope))
+        return None, towards, of_decoder, slope.sum(-2), None
 
 
 def values_at(

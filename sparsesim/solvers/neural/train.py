@@ -16,13 +16,13 @@ from torch import Tensor
 
 from sparsesim._arrays import FloatArray, Rng, check_int, check_real
 from sparsesim._identity import LATER, fork
-from sparsesim._source import Rows, Source, batches_after
+from sparsesim._source import Rows, Shared, Source, batches_after
 from sparsesim.solvers.neural.adam import Adam
 from sparsesim.solvers.neural.checkpoint import Keeper, content_of
 from sparsesim.solvers.neural.device import place
 from sparsesim.solvers.neural.device.graphs import Replays
 from sparsesim.solvers.neural.device.whole import WholeStep, whole_step
-from sparsesim.solvers.neural.module import SparseModule, Step
+from sparsesim.solvers.neural.module import Room, SparseModule, Step
 from sparsesim.solvers.neural.progress import Progress
 from sparsesim.solvers.neural.watch import CHECK_EVERY, Outcome, Watch
 from sparsesim.solvers.neural.watch import POINTS as POINTS
@@ -51,7 +51,10 @@ class Training:
     device : "cpu", "cuda" or "cuda:1", where the model is trained; the fit comes back to the CPU. Two fits on one
         device with the same versions give the same bits; on another device noise and sums differ.
     precision : of products on a GPU: "reference" is float32, "fast" is TF32, which keeps 10 bits of the mantissa of
-        the factors and selects other latents in about one row of a hundred.
+        the factors and selects other latents in about one row of a hundred. "fastest" is TF32, too, and in steps of
+        `TopK`, `AbsTopK` and `BatchTopK` that have no dead latents and clip no gradient the encoder's product takes
+        both factors, and the decoder its atoms, in bfloat16, which keeps 8 bits and selects other latents in up to one
+        row of ten; sums, weights, moments and codes stay in float32. Two fits have the same bits in each of them.
     graphs : record steps that repeat as CUDA graphs and replay them, for models so small that launching operations
         takes longer than these do. Steps that depend on more than the values of tensors are taken as ever.
     """
@@ -164,6 +167,7 @@ class Body:
     optimiser: Adam
     total: int
     generators: tuple[torch.Generator, ...]
+    room: Room = field(default_factory=Room)
     precision: str = "reference"
     whole: WholeStep | None = field(init=False)
 
@@ -182,7 +186,7 @@ class Body:
         return terms
 
     def _by_autograd(self, index: int, x: Tensor) -> dict[str, Tensor]:
-        terms = self.module.losses(x, Step(index, self.total, self.generators))
+        terms = self.module.losses(x, Step(index, self.total, self.generators, self.room))
         loss = reduce(torch.add, terms.values())
         (loss.sum() if loss.ndim else loss).backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
@@ -218,12 +222,22 @@ def _feed(
     size, dim, count = training.batch_size, sources[0].dim, len(sources)
     chunk = min(max(1, CHUNK_VALUES // (count * size * dim)), CHECK_EVERY)
     first = done - done % chunk  # so that a batch has the place in its chunk that it always has, and its alignment
-    streams = [batches_after(source, first, size, rng) for source, rng in zip(sources, rngs, strict=True)]
+    streams = _streams(sources, rngs, first, size)
     for start in range(first, training.steps if done < training.steps else first, chunk):
         steps = range(start, min(start + chunk, training.steps))
         block = _block(streams, steps, (size, dim), home)
         batches = enumerate((block[:, 0] if count == 1 else block).unbind(0), start)
         yield from islice(batches, max(0, done - start), None)
+
+
+def _streams(sources: Sequence[Source], rngs: Sequence[Rng], first: int, size: int) -> list[Iterator[FloatArray]]:
+    """Return the batches of each member after the ``first``; members that share a stream have the same iterator."""
+    shared: dict[int, Iterator[FloatArray]] = {}
+    for source, rng in zip(sources, rngs, strict=True):
+        if isinstance(source, Shared) and id(source) not in shared:
+            shared[id(source)] = batches_after(source, first, size, rng)
+    pairs = zip(sources, rngs, strict=True)
+    return [shared.get(id(source)) or batches_after(source, first, size, rng) for source, rng in pairs]
 
 
 def _block(streams: list[Iterator[FloatArray]], steps: range, shape: tuple[int, int], home: torch.device) -> Tensor:
@@ -232,9 +246,12 @@ def _block(streams: list[Iterator[FloatArray]], steps: range, shape: tuple[int, 
     size, pinned = (len(steps), len(streams), *shape), home.type == "cuda"
     block = torch.empty(size, dtype=torch.float32, device="cpu", pin_memory=pinned)
     view = block.numpy()
-    for column, stream in enumerate(streams):
-        for row, step in enumerate(steps):
-            batch = _next(stream, step)
+    for row, step in enumerate(steps):
+        drawn: dict[int, FloatArray | Tensor] = {}
+        for column, stream in enumerate(streams):
+            if id(stream) not in drawn:
+                drawn[id(stream)] = _next(stream, step)
+            batch = drawn[id(stream)]
             if isinstance(batch, Tensor) and batch.device != block.device:  # drawn elsewhere, where it is to stay
                 block = block.to(batch.device)
             if isinstance(batch, Tensor):

@@ -35,6 +35,7 @@ class Watch:
         self.recorded = set(np.unique(np.linspace(0, steps - 1, min(POINTS, steps)).round().astype(int)).tolist())
         self.points: list[tuple[int, dict[str, Tensor]]] = []
         self.losses: list[Tensor] = []
+        self._room: dict[str, list[Tensor]] | None = None
         self.diverged_at: list[int | None] = [None] * count
         self.saved = [tensor.clone() for tensor in self._members()]
 
@@ -50,20 +51,39 @@ class Watch:
 
     def look(self, index: int, terms: dict[str, Tensor]) -> bool:
         """Take note of a step by its terms, ``loss`` among them; return whether the models were checked at it."""
-        self.losses.append(terms["loss"])
+        if self._room is None:
+            self._room = self._make_room(terms)
+        self.losses.append(self._kept("", len(self.losses), terms["loss"]))
         if index in self.recorded:
-            self.points.append((index, terms))
+            place = len(self.points)
+            self.points.append((index, {name: self._kept(name, place, term) for name, term in terms.items()}))
         if len(self.losses) < CHECK_EVERY and index + 1 < self.steps:
             return False
         self._check(index + 1 - len(self.losses))
         self.losses.clear()
         return True
 
+    def _make_room(self, terms: dict[str, Tensor]) -> dict[str, list[Tensor]]:
+        """Return where losses (under "") and terms are kept, by their number; nowhere but on the host.
+
+        A tensor of one number that is made amid the large ones of a step, and kept, is a nail in the heap of C: what
+        is freed on both sides of it never becomes one piece again, and the heap grows by many times what is in use.
+        """
+        if not terms["loss"].is_cpu:
+            return {}
+        room = {name: term.new_empty((len(self.recorded), *term.shape)) for name, term in terms.items()}
+        room[""] = terms["loss"].new_empty((CHECK_EVERY, *terms["loss"].shape))
+        return {name: list(each.unbind(0)) for name, each in room.items()}
+
+    def _kept(self, name: str, place: int, term: Tensor) -> Tensor:
+        """Return ``term``, in the room for it if there is one."""
+        return self._room[name][place].copy_(term) if self._room else term
+
     def _check(self, first: int) -> None:
         finite = torch.stack(self.losses).reshape(len(self.losses), self.count).isfinite().cpu().numpy()
         current = self._members()
         home = self.losses[0].device  # some buffers stay on the host
-        flags = [t.reshape(self.count, -1).isfinite().all(1).to(home) for t in current]
+        flags = [_finite(tensor).to(home) for tensor in current]
         sound = torch.stack(flags).all(0).cpu().numpy()
         for e in range(self.count):
             if self.diverged_at[e] is not None:
@@ -117,3 +137,11 @@ class Watch:
         ]
         for name, saved, tensor in zip(tensors(self.module), self.saved, self._members(), strict=True):
             saved.copy_(arrays.get(f"finite/{name}", tensor))
+
+
+def _finite(tensor: Tensor) -> Tensor:
+    """Return whether all numbers of each member of ``tensor (E, ...)`` are finite, without a tensor of its size."""
+    if not tensor.is_floating_point() or not tensor.numel():
+        return torch.ones(len(tensor), dtype=torch.bool, device=tensor.device)
+    low, high = tensor.reshape(len(tensor), -1).aminmax(dim=1)  # either is NaN where any number is
+    return low.isfinite() & high.isfinite()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from test_neural_anywhere import DIM, NEURAL, TOTAL, WAITING, Moments, gradients, model
+from test_neural_whole_step import BASIC, bodies, samples, state, take
 from test_on_device import ENCODERS, world
 
 from sparsesim.solvers.neural.batch_topk import BatchTopK
@@ -34,7 +35,7 @@ def cuda() -> torch.device:
     return torch.device("cuda")
 
 
-def samples(module: SparseModule, members: int, dtype: torch.dtype) -> torch.Tensor:
+def noise(module: SparseModule, members: int, dtype: torch.dtype) -> torch.Tensor:
     rng = np.random.default_rng(7)
     lead = () if members == 1 else (members,)
     side = rng.integers(0, 2, (*lead, BATCH, module.side))
@@ -49,7 +50,7 @@ def test_a_step_does_not_wait_for_the_device(solver, members):
         pytest.skip("solves an assignment problem on the host")
     module = model(solver, members).train()
     place.move_(module, cuda())
-    x = samples(module, members, torch.float32).to(cuda())
+    x = noise(module, members, torch.float32).to(cuda())
     generators = tuple(torch.Generator(cuda()).manual_seed(e) for e in range(members))
 
     def take(*steps: int) -> None:
@@ -83,10 +84,39 @@ def test_losses_and_gradients_are_those_of_the_cpu(solver, members, monkeypatch)
             part.dead[..., ::5], part.any_dead = 1.0, True
     there = copy.deepcopy(here)
     place.move_(there, cuda())
-    x = samples(here, members, torch.float64)
+    x = noise(here, members, torch.float64)
     expected, found = gradients(here, x, 21), gradients(there, x.to(cuda()), 21)
     for name, value in expected.items():  # float64 sums of a few hundred terms in another order
         torch.testing.assert_close(found[name].cpu(), value, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("precision", ["reference", "fastest"])
+@pytest.mark.parametrize("solver", BASIC, ids=lambda solver: type(solver).__name__)
+@alone_and_together
+def test_a_step_taken_whole_does_not_wait_and_is_that_of_autograd(solver, members, precision):
+    """In float64; and in float32 with bfloat16 that its rounded weights are kept up."""
+    kind = torch.float64 if precision == "reference" else torch.float32
+    whole, plain = bodies(solver, members, kind, precision, cuda())
+    batches = [samples(members, seed=index, dtype=kind).to(cuda()) for index in range(6)]
+    for index in range(3):  # libraries set themselves up in the first steps, and may wait
+        take(whole, batches[index], index)
+        take(plain, batches[index], index)
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for index in range(3, 6):
+            take(whole, batches[index], index)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    if precision == "fastest":
+        for shadow, p in zip(whole.whole.shadows, (whole.module.encoder, whole.module.decoder), strict=True):
+            assert torch.equal(shadow, p.detach().bfloat16())
+        return
+    for index in range(3, 6):
+        take(plain, batches[index], index)
+    expected = state(plain)
+    for name, found in state(whole).items():  # as between Triton's interpreter and autograd on the CPU
+        torch.testing.assert_close(found, expected[name], rtol=1e-7, atol=1e-9)
 
 
 TRAINING = Training(steps=120, batch_size=BATCH, device="cuda")

@@ -182,14 +182,14 @@ def test_what_is_not_here_is_refused_when_it_is_needed_and_not_before():
         there.fit(np.zeros((4, 3)), rng=np.random.default_rng(0))
     for wrong, message in (
         ({"device": "gpu"}, "'cpu', 'cuda' or a numbered one"),
-        ({"device": "cuda", "precision": "bf16"}, "'reference', 'fast'; got 'bf16'"),
+        ({"device": "cuda", "precision": "bf16"}, "'reference', 'fast', 'fastest'; got 'bf16'"),
         ({"precision": "fast"}, "device is 'cpu'"),
     ):
         with pytest.raises(ValueError, match=message):
             Training(**wrong)
 
 
-@pytest.mark.parametrize(("precision", "inside"), [("reference", "highest"), ("fast", "high")])
+@pytest.mark.parametrize(("precision", "inside"), [("reference", "highest"), ("fast", "high"), ("fastest", "high")])
 def test_the_precision_of_products_is_restored_even_after_an_error(precision, inside):
     before = torch.get_float32_matmul_precision()
     with pytest.raises(KeyError), place.products(torch.device("cuda"), precision):

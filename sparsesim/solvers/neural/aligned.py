@@ -24,7 +24,10 @@ from sparsesim.solvers.neural.train import Training
 def matched_similarity(a: Tensor, b: Tensor) -> Tensor:
     """Return the mean cosine ``()`` or ``(E,)`` of the rows of two dictionaries, matched one-to-one to maximise it.
 
-    The matching (Hungarian method, on the CPU) is held fixed in the gradient.
+    The matching (Hungarian method, on the CPU) is held fixed in the gradient. A GPU is waited for: the cosines go to
+    the host and the matching comes back. The method goes from row to row along paths that depend on the numbers; forms
+    that would keep a GPU busy (auctions) end after a number of rounds that depends on them, too, so that they would ask
+    the host when to stop, or be cut off and not be the best matching.
     """
     cosines = nn.functional.normalize(a, dim=-1) @ nn.functional.normalize(b, dim=-1).mT
     tables = cosines.detach().reshape(-1, *cosines.shape[-2:]).cpu().numpy()
@@ -115,6 +118,8 @@ class FeatureAligned(NeuralSolver):
     for GPT-2; its synthetic configuration has 0). Its models have tied weights, signed codes (TopK without ReLU) and no
     decoder bias; here models are those of ``base``. There, a model whose firing rates go astray begins again
     (`Restarting`), by a rule that is right for k / p = 1/16 alone; here none does unless ``restarting`` is given.
+
+    On a GPU this is the one solver whose steps wait for the host, which solves the assignment problems.
 
     Parameters
     ----------

@@ -81,4 +81,6 @@ class Replays:
         recorded = self.known[kind]
         recorded.x.copy_(x)
         recorded.replay()
-        return {name: term.clone() for name, term in recorded.terms.items()}
+        terms = {id(term): term for term in recorded.terms.values()}  # one may have two names
+        copies = {known: term.clone() for known, term in terms.items()}
+        return {name: copies[id(term)] for name, term in recorded.terms.items()}

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sparsesim.solvers.neural.device import reference, reference_step
 
-PRECISIONS = {"reference": "highest", "fast": "high"}  # in the words of torch
+PRECISIONS = {"reference": "highest", "fast": "high", "fastest": "high"}  # in the words of torch
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
 

@@ -8,7 +8,7 @@ and `after_step`, up to the order of sums.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, final
 
 import torch
@@ -29,6 +29,32 @@ def _nothing(shape: tuple[int, ...], kind: torch.dtype, device: torch.device) ->
     """Return zeros that nobody may write to."""
     with torch.inference_mode(False):
         return torch.zeros(shape, dtype=kind, device=device)
+
+
+@cache
+def _adds_in_float32(device: torch.device) -> bool:
+    """Return whether torch multiplies bfloat16 there and adds up, shifts and returns float32: later versions do."""
+    half, shift = (torch.zeros((1, 16, 16), dtype=kind, device=device) for kind in (torch.bfloat16, torch.float32))
+    try:
+        torch.addmm(shift[0, 0], half[0], half[0], out_dtype=torch.float32)
+        torch.baddbmm(shift[:, :1].expand(shift.shape), half, half, out_dtype=torch.float32)
+    except (RuntimeError, TypeError):
+        return False
+    return True
+
+
+def halved_product(x: Tensor, weight: Tensor, shift: Tensor) -> Tensor:
+    """Return x W + shift for x ``(..., B, a)`` rounded to bfloat16, as W ``(..., a, b)`` is: no sum is rounded.
+
+    Where torch has no such product, the rounded factors are multiplied in the precision of x. TF32 does not round
+    them further, and products of such numbers are exact in float32.
+    """
+    half = x.to(torch.bfloat16)
+    if x.dtype != torch.float32 or not _adds_in_float32(x.device):
+        return affine(half.to(x.dtype), weight.to(x.dtype), shift)
+    if x.ndim == 2:
+        return torch.addmm(shift, half, weight, out_dtype=x.dtype)
+    return torch.baddbmm(shift.unsqueeze(-2).expand(-1, x.shape[-2], -1), half, weight, out_dtype=x.dtype)
 
 
 @final
@@ -83,12 +109,7 @@ class WholeStep:
         """Return the pre-activations ``(..., B, p)``."""
         if not self.shadows:
             return affine(x, self.module.encoder.detach().mT, shift)
-        half, other = x.to(torch.bfloat16), self.shadows[0].mT
-        if not x.is_cuda or not hasattr(torch.ops.aten.addmm, "dtype"):
-            return affine(half.to(x.dtype), other.to(x.dtype), shift)  # the same products, which TF32 does not round
-        if x.ndim == 2:
-            return torch.addmm(shift, half, other, out_dtype=x.dtype)
-        return torch.baddbmm(shift.unsqueeze(-2), half, other, out_dtype=x.dtype)
+        return halved_product(x, self.shadows[0].mT, shift)
 
     def _layer(self) -> Layer:
         module, shadows = self.module, self.shadows or [None, None]

@@ -76,14 +76,17 @@ def batches(dim: int, batch: int, device: torch.device, members: int = 1) -> lis
 
 
 def ours(solver: NeuralSolver, dim: int, device: torch.device, *, members: int = 1, graphs: bool = True) -> Action:
-    """Return what takes one step of ``members`` of our models on noise; as graphs where the device has such."""
+    """Return what takes one step of ``members`` of our models on noise; as graphs where the device has such.
+
+    The precision is that of the solver's training, but for products, of which `place.products` decides.
+    """
     training = solver.training
     parts = [solver.module(dim, np.random.default_rng(e)) for e in range(members)]
     module = parts[0] if members == 1 else stack(parts)
     place.move_(module.train(), device)
     optimiser = Adam(module, training, members > 1)
     generators = tuple(torch.Generator(device).manual_seed(e) for e in range(members))
-    body = Body(module, optimiser, training.steps, generators)
+    body = Body(module, optimiser, training.steps, generators, precision=training.precision)
     take: Callable[[int, Tensor], Any] = Replays(body, module.repeats) if graphs and device.type == "cuda" else body
     steps = itertools.cycle(range(training.steps))
     given = itertools.cycle(batches(dim, training.batch_size, device, members))

@@ -21,6 +21,11 @@ CAPTION = (
     "over the seeds."
 )
 SOURCE = "arXiv:2110.10804, simulation 1"
+MIXED = (
+    "The prior holds latents independent, under which factors of correlation 0.8 cost 0.51 nats, and a mixture wins "
+    "that back. No start of 16 finds the factors (13 do at correlation 0); with two latents of correlation 0.8 in the "
+    "prior two of four do, where none of four does without, and the bound is the same (tested)."
+)
 KNOWN = {
     "sparse_vae": LOOKS["sparse_vae"],
     "vae": LOOKS["vae"],
@@ -127,10 +132,11 @@ def claims(table: Table) -> list[Claim]:
     found.append(
         Claim(
             "Correlation of the factors does not take them away.",
-            SOURCE,
+            f"expected of {SOURCE}; its figure was not read",
             f"MCC, sparse VAE, at correlation {high:g} - at {low:g}",
             paired_interval(pair[1], pair[0]),
             Above(-0.1),
+            note=MIXED,
         )
     )
     return found

@@ -108,12 +108,16 @@ def squared_error(evaluation: Evaluation) -> float:
 
 
 def masked_error(evaluation: Evaluation) -> float:
-    """Return the error of predicting hidden coordinates from the others, over their energy; it needs no truth.
+    """Return `hidden_error` with as many atoms as the dictionary's own encoder uses a sample; it needs no truth."""
+    return hidden_error(evaluation, max(1, round(codes.l0(evaluation))))
+
+
+def hidden_error(evaluation: Evaluation, k: int) -> float:
+    """Return the error of predicting hidden coordinates from the others with ``k`` atoms, over their energy.
 
     A tenth of the coordinates is hidden in a tenth of the samples each; codes are those of non-negative OMP on the
-    visible pieces of the atoms, with as many atoms as the dictionary's own encoder uses.
+    visible pieces of the atoms.
     """
-    k = max(1, round(codes.l0(evaluation)))
     bias = np.asarray(evaluation.fitted.bias)
     x = np.asarray(evaluation.batch.x, dtype=np.float64) - bias
     atoms = np.asarray(evaluation.fitted.atoms, dtype=np.float64)

@@ -10,12 +10,25 @@ import pytest
 from paper_figures import wrong_l0
 from paper_figures.__main__ import TABLES
 from paper_figures.wrong_l0 import DEVIATION, MEAN, SHOWN, claims, draw, lowest, rows
+from sparsesim.metrics.codes import l0
 from sparsesim.report.claims import Verdict
 from sparsesim.study import Store, run
 from sparsesim.study import table as table_of
 from sparsesim.study.table import Table
 from studies.tiers import Tier
-from studies.wrong_l0 import MAGNITUDE, METRICS, TRUE_L0, correlation, masked_error, study, world
+from studies.wrong_l0 import (
+    MAGNITUDE,
+    METRICS,
+    SIZES,
+    TRUE_L0,
+    SharedCell,
+    correlation,
+    hidden_error,
+    masked_error,
+    solvers,
+    study,
+    world,
+)
 from tests.metrics.hand_made import evaluation
 from theory.hedging import shared_truth_loss
 
@@ -111,6 +124,22 @@ def test_the_smoke_tier_runs_is_judged_and_drawn(tmp_path):
     assert len(table) == len(small.cells) and len(claims(table)) > 10
     assert table.where(solver="truth").column("mcc") == pytest.approx(np.ones(6), abs=1e-12)
     assert len(draw(table).axes) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_diagnosis_that_the_masked_error_falls_with_the_number_of_atoms_it_is_given(seed):
+    """With one number of atoms for all dictionaries it is least at the true number; no mixing predicts better."""
+    size, error, found = SIZES[Tier.LAPTOP], {}, solvers(SIZES[Tier.LAPTOP])
+    for k, solver in {0: None, **{k: found["held", k] for k in (9, 11, 18)}}.items():
+        one = SharedCell(seed, size.n_train, size.n_test, solver, level=0.5).evaluate()
+        error[k] = {atoms: hidden_error(one, atoms) for atoms in (11, 18)}
+        assert k == 0 or round(l0(one)) == k  # what the criterion gives each of them
+    # samples have 11 active features but for three: of the truth (0), 11 atoms leave out what the others have
+    assert error[0][11] > 0.1 > 0.01 > error[0][18]
+    assert error[9][11] < error[11][11]  # so that dictionaries of broader atoms look better with too few of them
+    assert error[11][18] < min(error[9][18], error[18][18])
+    assert error[0][18] < 0.5 * error[11][18]  # the control: nothing predicts better than the truth
 
 
 @pytest.mark.skipif(not (TABLES / "wrong_l0.csv").is_file(), reason="the table of the laptop tier is not made yet")

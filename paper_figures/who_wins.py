@@ -24,7 +24,7 @@ from paper_figures.who_wins_numbers import (
     overall,
     running,
 )
-from sparsesim.report.palette import CEILING, FLOOR, look
+from sparsesim.report.palette import CEILING, FLOOR, MIST, SILVER, look
 from sparsesim.study.interval import mean_interval
 from sparsesim.study.table import Table
 
@@ -87,7 +87,7 @@ def _cell(axes: Axes, corner: tuple[float, float], names: Sequence[str]) -> None
         axes.add_patch(Rectangle(corner, 1.0, 1.0, facecolor=colour, edgecolor="white", lw=0.8))
         axes.text(*middle, MARKS[names[0]], ha="center", va="center", fontsize=9, color=_ink(colour))
         return
-    axes.add_patch(Rectangle(corner, 1.0, 1.0, facecolor="#f2f2f2", edgecolor="#c4c4c4", hatch="////", lw=0.0))
+    axes.add_patch(Rectangle(corner, 1.0, 1.0, facecolor=MIST, edgecolor=SILVER, hatch="////", lw=0.0))
     axes.add_patch(Rectangle(corner, 1.0, 1.0, facecolor="none", edgecolor="white", lw=0.8))
     letters = "".join(MARKS[name] for name in names[:SHOWN]) + ("+" if len(names) > SHOWN else "")
     back = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none"}
@@ -114,7 +114,7 @@ def _legend(figure: Figure) -> None:
     handles += [
         Line2D([], [], color=CEILING, ls="--", lw=1.0, label="true atoms"),
         Line2D([], [], color=FLOOR, lw=1.0, label="random atoms"),
-        Patch(facecolor="#f2f2f2", edgecolor="#c4c4c4", hatch="////", label="open"),
+        Patch(facecolor=MIST, edgecolor=SILVER, hatch="////", label="open"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncol=6, frameon=False, fontsize=7)
 

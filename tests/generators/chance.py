@@ -26,3 +26,13 @@ def assert_mean(values, expected, tests=1):
         f"mean {np.mean(values):.6g} is {(np.mean(values) - expected) / max(error, 1e-300):.1f} standard errors "
         f"from {expected:.6g}"
     )
+
+
+def assert_uniform_rows(draws):
+    """Hold the rows of ``draws (n, rows, d)`` to the moments 0, 1/d and 3/(d(d+2)) of uniform unit vectors."""
+    _, rows, d = draws.shape
+    for row in range(rows):
+        for column in range(d):
+            one = draws[:, row, column]
+            for power, moment in ((1, 0.0), (2, 1 / d), (4, 3 / (d * (d + 2)))):
+                assert_mean(one**power, moment, tests=3 * rows * d)

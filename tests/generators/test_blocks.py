@@ -23,7 +23,7 @@ from sparsesim.generators import (
     Subspaces,
 )
 from sparsesim.generators.blocks import equicorrelated
-from tests.generators.chance import assert_mean
+from tests.generators.chance import assert_mean, assert_uniform_rows
 from tests.generators.strategies import block_geometries, exact_geometries, seeds
 
 ROUNDING = 1e-13  # some tens of roundings of 2^-53
@@ -178,12 +178,7 @@ def test_blocks_hold_what_their_geometries_say_in_orthogonal_subspaces():
 )
 def test_orientation_is_uniform(geometry, m, d):
     generator = rng(11)
-    draws = np.stack([geometry.atoms(m, d, generator)[[0, -1]] for _ in range(200)])
-    for row in range(2):
-        for column in range(d):
-            assert_mean(draws[:, row, column], 0.0, tests=6 * d)
-            assert_mean(draws[:, row, column] ** 2, 1 / d, tests=6 * d)
-            assert_mean(draws[:, row, column] ** 4, 3 / (d * (d + 2)), tests=6 * d)
+    assert_uniform_rows(np.stack([geometry.atoms(m, d, generator)[[0, -1]] for _ in range(200)]))
 
 
 def test_the_directions_do_not_depend_on_the_number_of_threads():

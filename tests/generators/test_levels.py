@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from sparsesim.generators import Bundles, Crystal, Levels, PowerSpectrum
 from sparsesim.generators.spectrum import equalise_rows_
-from tests.generators.chance import assert_mean
+from tests.generators.chance import assert_mean, assert_uniform_rows
 from tests.generators.strategies import seeds
 
 ROUNDING = 1e-13  # some tens of roundings of 2^-53
@@ -168,12 +168,7 @@ def test_rotations_of_rows_make_their_norms_equal_and_keep_the_frame_operator(se
 )
 def test_orientation_is_uniform(geometry, m, d):
     generator = rng(3)
-    draws = np.stack([geometry.atoms(m, d, generator)[[0, -1]] for _ in range(120)])
-    for row in range(2):
-        for column in range(d):
-            assert_mean(draws[:, row, column], 0.0, tests=6 * d)
-            assert_mean(draws[:, row, column] ** 2, 1 / d, tests=6 * d)
-            assert_mean(draws[:, row, column] ** 4, 3 / (d * (d + 2)), tests=6 * d)
+    assert_uniform_rows(np.stack([geometry.atoms(m, d, generator)[[0, -1]] for _ in range(120)]))
 
 
 def test_the_directions_do_not_depend_on_the_number_of_threads():

@@ -62,6 +62,18 @@ def test_every_start_ends_at_the_certified_minimum(kind, non_negative):
     np.testing.assert_allclose(values, np.tile(values[0], (6, 1)), atol=1e-10 * float(np.square(x).sum(axis=1).max()))
 
 
+@pytest.mark.parametrize("size", [1e9, 1e17, 1e150])
+@pytest.mark.parametrize("kind", CONVEX)
+def test_a_start_whose_large_codes_cancel_is_worse_than_zero(kind, size):
+    x, atoms = world(1, n=8)
+    atoms[1], atoms[3] = -atoms[0], -atoms[2]  # size * (atoms[0] + atoms[1]) is exactly nothing, at a price
+    start = np.zeros((8, 24))
+    start[:, :4] = size * (1 + np.arange(8) / 7)[:, None]
+    encoder = kind(PENALTY, True, tolerance=1e-10)
+    codes = encoder.encode_from(x, atoms, Codes(start))
+    assert duality_gap(x, atoms, codes, PENALTY, non_negative=True).max() <= 1.1e-10
+
+
 @pytest.mark.parametrize("kind", CONVEX)
 def test_a_start_at_zero_or_without_codes_changes_no_bit(kind):
     x, atoms = world(2)
@@ -224,21 +236,25 @@ def test_every_start_ends_at_the_certified_non_negative_fit(width):
     assert np.median(kkt_residual(x, atoms, brief.encode(x, atoms), 0.0, non_negative=True)) > 1e-3
 
 
+def assert_fits_no_worse(x, atoms, start, codes, k, non_negative):
+    """Hold codes of at most ``k`` atoms to the least error on the ``k`` largest of the start, signs as they must be."""
+    assert np.diff(codes.indptr).max() <= k and (not non_negative or codes.data.min() > 0)
+    kept = np.maximum(start.toarray(), 0) if non_negative else start.toarray()
+    np.put_along_axis(kept, np.argsort(-np.abs(kept), axis=1, kind="stable")[:, k:], 0, axis=1)
+    if non_negative:
+        begun = [nnls(np.where(row > 0, atoms.T, 0), one)[1] ** 2 for row, one in zip(kept, x, strict=True)]
+    else:
+        begun = error(x, atoms, least_squares_on_support(x, atoms, Codes(kept)))
+    assert np.all(error(x, atoms, codes) <= np.array(begun) + 1e-12)
+
+
 @pytest.mark.parametrize("non_negative", [False, True])
 @pytest.mark.parametrize("kind", [OrthogonalMatchingPursuit, BeamPursuit])
 def test_pursuits_go_on_from_their_atoms_and_fit_no_worse_than_these(kind, non_negative):
     x, atoms = world(13)
     encoder, shorter = kind(6, non_negative=non_negative), OrthogonalMatchingPursuit(3, non_negative)
     for start in starts(x, atoms):
-        codes = encoder.encode_from(x, atoms, start)
-        assert np.diff(codes.indptr).max() <= 6 and (not non_negative or codes.data.min() > 0)
-        kept = np.maximum(start.toarray(), 0) if non_negative else start.toarray()
-        np.put_along_axis(kept, np.argsort(-np.abs(kept), axis=1, kind="stable")[:, 6:], 0, axis=1)
-        if non_negative:
-            begun = [nnls(np.where(row > 0, atoms.T, 0), one)[1] ** 2 for row, one in zip(kept, x, strict=True)]
-        else:
-            begun = error(x, atoms, least_squares_on_support(x, atoms, Codes(kept)))
-        assert np.all(error(x, atoms, codes) <= np.array(begun) + 1e-12)
+        assert_fits_no_worse(x, atoms, start, encoder.encode_from(x, atoms, start), 6, non_negative)
     if kind is OrthogonalMatchingPursuit:
         for one, close in ((x, 1e-10), (x.astype(np.float32), 1e-4)):
             cold = encoder.encode(one, atoms).toarray()
@@ -340,15 +356,7 @@ def test_stages_add_to_the_atoms_of_a_start_and_fit_no_worse_than_these(non_nega
             rest.encode_from(x, atoms, one.encode(x, atoms)).toarray(), cold.toarray(), atol=1e-12
         )
     for start in starts(x, atoms):
-        codes = encoder.encode_from(x, atoms, start)
-        assert np.diff(codes.indptr).max() <= 6 and (not non_negative or codes.data.min() > 0)
-        kept = np.maximum(start.toarray(), 0) if non_negative else start.toarray()
-        np.put_along_axis(kept, np.argsort(-np.abs(kept), axis=1, kind="stable")[:, 6:], 0, axis=1)
-        if non_negative:
-            begun = [nnls(np.where(row > 0, atoms.T, 0), each)[1] ** 2 for row, each in zip(kept, x, strict=True)]
-        else:
-            begun = error(x, atoms, least_squares_on_support(x, atoms, Codes(kept)))
-        assert np.all(error(x, atoms, codes) <= np.array(begun) + 1e-12)
+        assert_fits_no_worse(x, atoms, start, encoder.encode_from(x, atoms, start), 6, non_negative)
 
 
 @pytest.mark.parametrize("rule", [{}, {"penalty": 0.05}, {"tolerance": 0.3}, {"non_negative": True}])

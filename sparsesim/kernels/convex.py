@@ -197,13 +197,17 @@ def _minimise_(z: Any, problem: Any, rule: Any, stop: Any, accelerated: bool, wo
 
 
 @borrowing()
-def _worse_than_zero(z: Any, problem: Any, penalty: float, residual: Any, slope: Any) -> bool:
-    """Return whether the objective at ``z`` exceeds that at zero; not for zero."""
-    change = 0.0
-    _correlations_(z, problem, residual, slope)
-    for i in range(len(z)):
-        change += penalty * abs(z[i]) - 0.5 * z[i] * (problem[3][i] + slope[i])
-    return not change <= 0
+def _worse_than_zero(z: Any, problem: Any, penalty: float, residual: Any) -> bool:
+    """Return whether the objective at ``z`` exceeds that at zero; not for zero.
+
+    By the residual: z.(A r) has the rounding of z^2, which hides what large codes of opposite atoms cost.
+    """
+    _, atoms, x, _ = problem
+    _less_(x, z, atoms, residual)
+    size = 0.0
+    for value in z:
+        size += abs(value)
+    return not 0.5 * _dot(residual, residual) + penalty * size <= 0.5 * _dot(x, x)
 
 
 @borrowing()
@@ -221,7 +225,7 @@ def _solve_row_(z: Any, problem: Any, rule: Any, stop: Any, accelerated: bool) -
     p, d = problem[1].shape
     work = (np.empty(p), np.empty(p), np.empty(p), np.empty(p), np.empty(p), np.empty(d))
     trivial = _is_trivial(problem, rule[0], rule[2])
-    if trivial or _worse_than_zero(z, problem, rule[0], work[5], work[2]):
+    if trivial or _worse_than_zero(z, problem, rule[0], work[5]):
         for i in range(p):
             z[i] = 0.0
     return 0.0 if trivial else _minimise_(z, problem, rule, stop, accelerated, work)

@@ -62,16 +62,16 @@ def test_every_start_ends_at_the_certified_minimum(kind, non_negative):
     np.testing.assert_allclose(values, np.tile(values[0], (6, 1)), atol=1e-10 * float(np.square(x).sum(axis=1).max()))
 
 
-@pytest.mark.parametrize("size", [1e9, 1e17, 1e150])
+@pytest.mark.parametrize("size", [1e9, 1e50, 1e150])
 @pytest.mark.parametrize("kind", CONVEX)
 def test_a_start_whose_large_codes_cancel_is_worse_than_zero(kind, size):
-    x, atoms = world(1, n=8)
-    atoms[1], atoms[3] = -atoms[0], -atoms[2]  # size * (atoms[0] + atoms[1]) is exactly nothing, at a price
-    start = np.zeros((8, 24))
-    start[:, :4] = size * (1 + np.arange(8) / 7)[:, None]
-    encoder = kind(PENALTY, True, tolerance=1e-10)
-    codes = encoder.encode_from(x, atoms, Codes(start))
-    assert duality_gap(x, atoms, codes, PENALTY, non_negative=True).max() <= 1.1e-10
+    x, atoms = world(1, n=12)
+    atoms[1::2] = -atoms[::2]
+    start = size * np.repeat(np.eye(12), 2, axis=1)  # of each sample an atom and its opposite: nothing, at a price
+    for accelerated in (True, False):
+        encoder = kind(PENALTY, True, tolerance=1e-6, accelerated=accelerated)
+        codes = encoder.encode_from(x, atoms, Codes(start))
+        assert duality_gap(x, atoms, codes, PENALTY, non_negative=True).max() <= 1.1e-6
 
 
 @pytest.mark.parametrize("kind", CONVEX)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import final
 
 import numpy as np
 import pytest
-import torch
 
 from paper_figures import afa
 from paper_figures.__main__ import TABLES
@@ -22,14 +19,12 @@ from sparsesim.metrics import codes as scores
 from sparsesim.metrics import recovery
 from sparsesim.metrics.evaluation import Evaluation
 from sparsesim.report.claims import Verdict
-from sparsesim.solvers.neural.module import SparseModule
-from sparsesim.solvers.neural.solver import NeuralSolver
 from sparsesim.solvers.neural.top_afa import TopAFA
-from sparsesim.solvers.neural.train import Training
 from sparsesim.study import OracleCell
 from sparsesim.study.table import Table
 from studies import afa as declared
 from studies.tiers import Tier
+from tests.figures.known_start import StartedAt
 from tests.figures.verdicts import assert_contradicted, assert_reproduced
 from theory.isometry import norm_deviation
 
@@ -153,24 +148,6 @@ def test_the_diagnosis_of_the_rule_is_idle_atoms_that_fill_up_a_norm():
         assert (count[enough] <= 2).all() and count[~enough].mean() > 2 * least
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class FromAtoms(NeuralSolver):
-    """``base`` that starts at given atoms."""
-
-    base: TopAFA
-    atoms: np.ndarray
-    width: int
-    training: Training
-
-    def module(self, dim: int, rng: np.random.Generator) -> SparseModule:
-        module = self.base.module(dim, rng)
-        with torch.no_grad():
-            for weights in (module.decoder, module.encoder):
-                weights.copy_(torch.as_tensor(np.array(self.atoms), dtype=weights.dtype))
-        return module
-
-
 def objective(seen: Evaluation) -> float:
     """The loss of top-AFA of held-out samples, over their variance."""
     x, codes = seen.batch.x - seen.fitted.bias, seen.codes
@@ -190,7 +167,7 @@ def test_the_diagnosis_of_trained_top_afa_is_its_objective(world):
         base = TopAFA(m, training=size.training)
         known, usual = (
             Evaluation(rule.truth, solver.fit(x, rng=stream(seed, Role.SOLVER)), rule.batch)
-            for solver in (FromAtoms(base, rule.truth.atoms, m, size.training), base)
+            for solver in (StartedAt(base, rule.truth.atoms), base)
         )
         assert recovery.mcc(known) > 0.99
         assert scores.l0(known) > 1.8 * scores.l0(rule) and scores.support_f1(known) < scores.support_f1(rule) - 0.2

@@ -9,12 +9,21 @@ import pytest
 
 from paper_figures import mmcs_map as figure
 from paper_figures.__main__ import TABLES
+from sparsesim._identity import Role, stream
+from sparsesim._source import Rows
+from sparsesim.generators.toys import decaying_toy
+from sparsesim.metrics import recovery
+from sparsesim.metrics.evaluation import Evaluation
 from sparsesim.report.claims import Verdict
+from sparsesim.solvers.neural.relu_l1 import ReLUL1
+from sparsesim.solvers.neural.solver import fit_together
+from sparsesim.solvers.neural.train import Training
 from sparsesim.study import Grouped, run
 from sparsesim.study.grouping import fits_together
 from sparsesim.study.table import Table
 from studies import mmcs_map as declared
 from studies.tiers import Tier
+from tests.figures.known_start import StartedAt
 from theory.chance import mean_max_abs_cosine
 
 NAMES = ("solver", "width", "penalty", "seed", "status", *(one.__name__ for one in declared.METRICS))
@@ -83,6 +92,35 @@ def test_the_smoke_tier_runs_and_is_drawn(tmp_path):
     assert {len(one) for one in figure.rows(table)} == {len(figure.HEADER)}
     for one in table.where(solver="random").rows():
         assert one["mmcs_chance"] == pytest.approx(mean_max_abs_cosine(int(one["width"]), 12), abs=1e-6)
+
+
+@pytest.mark.slow
+def test_the_diagnosis_of_the_true_number_is_where_learning_ends():
+    """From random starts p = 4 m scores best; from the true atoms, which training then keeps, p = m does."""
+    size = declared.SIZES[Tier.LAPTOP]
+    m, d, active, decay = size.world
+    world = decaying_toy(n_features=m, dim=d, mean_active=active, decay=decay)
+    seeds = range(3)
+    models = [world.build(stream(seed, Role.TRUTH)) for seed in seeds]
+    sources = [
+        Rows(model.sample(size.n_train, stream(seed, Role.TRAIN)).x) for seed, model in zip(seeds, models, strict=True)
+    ]
+    tests = [model.sample(500, stream(seed, Role.TEST)) for seed, model in zip(seeds, models, strict=True)]
+
+    def best(width: int, known: bool) -> np.ndarray:
+        found = []
+        for penalty in (size.grid()[5], size.grid()[6]):  # where either number scores best
+            solver = ReLUL1(width, penalty, training=Training(steps=size.steps))
+            started = [StartedAt(solver, model.atoms) if known else solver for model in models]
+            fits = fit_together(started, sources, [stream(seed, Role.SOLVER) for seed in seeds])
+            seen = [Evaluation(*three) for three in zip(models, fits, tests, strict=True)]
+            found.append([recovery.mmcs(one) for one in seen])
+        return np.max(found, axis=0)
+
+    few, many = best(m, known=True), best(4 * m, known=True)
+    assert (few > many).all() and few.min() > 0.997
+    few, many = best(m, known=False), best(4 * m, known=False)
+    assert np.mean(few - many) < 0.0 and few.max() < 0.997
 
 
 @pytest.mark.skipif(not (TABLES / "mmcs_map.csv").is_file(), reason="the table of the laptop tier is not made yet")

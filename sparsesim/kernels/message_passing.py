@@ -1,4 +1,4 @@
-"""Message passing for codes of independent entries, one sample per loop step: AMP, vector AMP, and GAMP inside SBL.
+"""Message passing for codes of independent entries, one sample per loop step: AMP and vector AMP.
 
 Entries are a spike at zero and a slab, seen through ``r = z + N(0, level)``. `denoise` gives the posterior mean and
 variance; with a the location of the slab's posterior over its width, the half-normal and the exponential slab have
@@ -309,75 +309,6 @@ def _vamp_(x: Any, target: Any, frame: Any, noise: float, prior: Any, start: Any
             _relearn_(prior, totals)
 
 
-@njit(cache=True)
-def _gamp_(x: Any, atoms: Any, squares: Any, noise: float, theta: float, rule: Any, code: Any, record: Any) -> None:
-    """Replace ``code``, where to start, by a sparse Bayesian one; ``record`` is noise, outer steps, settled, diverged.
-
-    A start adds its squares to `DOUBT` of the variances of a cold one, unless zero fits x better.
-    """
-    learn, prune, tolerance, steps, inner = rule
-    p, d = atoms.shape
-    gamma, spread, s, energy = np.empty(p), np.empty(p), np.zeros(d), _dot(x, x)
-    nu, weight, image, live = np.empty(d), np.empty(d), np.empty(d), 0
-    record[0], record[1], record[2], record[3] = noise, 0, 1.0 if energy == 0 else 0.0, 0
-    _image_(code, atoms, image)
-    for t in range(d):
-        nu[t] = x[t] - image[t]
-    warm = _dot(nu, nu) < energy  # equal, to the last bit, without a code
-    for i in range(p):
-        code[i] = code[i] if warm else 0.0
-        live += 1 if _dot(atoms[i], atoms[i]) > 0 else 0
-    if energy == 0:
-        return
-    share = DOUBT if warm else 1.0
-    for i in range(p):
-        own = energy / max(live, 1) if _dot(atoms[i], atoms[i]) > 0 else 0.0
-        gamma[i] = spread[i] = share * own + code[i] ** 2
-    for outer in range(steps):
-        for _ in range(inner):
-            _image_(spread, squares, nu)
-            _image_(code, atoms, image)
-            for t in range(d):
-                s[t] += theta * ((s[t] * nu[t] + image[t] - x[t]) / (noise + nu[t]) - s[t])
-                weight[t] = 1.0 / (noise + nu[t])
-            change, size = 0.0, 0.0
-            for i in range(p):
-                if gamma[i] > 0:
-                    tau = 1.0 / _dot(squares[i], weight)
-                    spread[i] = tau * gamma[i] / (tau + gamma[i])
-                    r = code[i] - tau * _dot(atoms[i], s)
-                    step = theta * (gamma[i] / (gamma[i] + tau) * r - code[i])
-                    code[i] += step
-                    change, size = change + step * step, size + code[i] ** 2
-            if not size < 1e6 * energy:
-                record[3] = 1
-                for i in range(p):
-                    code[i] = 0.0
-                return
-            if change <= tolerance**2 * size:
-                break
-        moved, largest, total = 0.0, 0.0, 0.0
-        for i in range(p):
-            if gamma[i] > 0:
-                fresh = code[i] ** 2 + spread[i]
-                total += 1.0 - spread[i] / gamma[i]
-                moved, largest = max(moved, abs(fresh - gamma[i])), max(largest, fresh)
-                gamma[i] = fresh
-        if learn:
-            _image_(code, atoms, image)
-            error = 0.0
-            for t in range(d):
-                error += (x[t] - image[t]) ** 2
-            noise = max((error + noise * total) / d, 1e-10 * energy / d)
-        for i in range(p):
-            if gamma[i] < prune * largest:
-                gamma[i] = spread[i] = code[i] = 0.0
-        record[0], record[1] = noise, outer + 1
-        if moved <= tolerance * largest:
-            record[2] = 1
-            return
-
-
 @njit(cache=True, parallel=True)
 def _amp_all_(
     x: Any, atoms: Any, kind: int, odds: Any, spread: Any, centre: Any, rule: Any, codes: Any, record: Any
@@ -394,12 +325,6 @@ def _vamp_all_(
     for row in prange(len(x)):
         own = (kind, odds[row], spread[row], centre[row])
         _vamp_(x[row], target[row], frame, noise[row], own, start[row], rule, (codes[row], record[row]))
-
-
-@njit(cache=True, parallel=True)
-def _gamp_all_(x: Any, atoms: Any, squares: Any, noise: Any, theta: float, rule: Any, codes: Any, record: Any) -> None:
-    for row in prange(len(x)):
-        _gamp_(x[row], atoms, squares, noise[row], theta, rule, codes[row], record[row])
 
 
 def pass_messages(
@@ -434,18 +359,4 @@ def pass_vector_messages(
     """
     codes, record = begin.copy(), np.empty((len(x), 4))
     _vamp_all_(x, target, frame, noise, prior[0], prior[1:], start, rule, codes, record)
-    return codes, record
-
-
-def learn_by_messages(
-    x: Array, atoms: Array, noise: Array, damping: float, begin: Array, rule: tuple[bool, float, float, int, int]
-) -> tuple[Array, Array]:
-    """Return sparse Bayesian codes ``(n, p)`` by damped GAMP, and noise, steps, settled, diverged ``(n, 4)``.
-
-    ``begin (n, p)`` are codes to start from, zero for none.
-    ``rule`` is whether to learn the noise, the fraction of the largest variance below which one is cut, the tolerance,
-    and the outer and inner steps at most.
-    """
-    codes, record = begin.copy(), np.empty((len(x), 4))
-    _gamp_all_(x, np.require(atoms, requirements="W"), atoms * atoms, noise, damping, rule, codes, record)
     return codes, record

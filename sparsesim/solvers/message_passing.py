@@ -10,14 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsesim._arrays import Codes, FloatArray, IntArray, check_int, check_real, read_only
-from sparsesim.kernels.message_passing import (
-    EXPONENTIAL,
-    GAUSSIAN,
-    HALF_NORMAL,
-    learn_by_messages,
-    pass_messages,
-    pass_vector_messages,
-)
+from sparsesim.kernels.bayes_messages import learn_by_messages
+from sparsesim.kernels.message_passing import EXPONENTIAL, GAUSSIAN, HALF_NORMAL, pass_messages, pass_vector_messages
 from sparsesim.kernels.pursuit import correlate
 from sparsesim.solvers.posterior import dense_parts
 from sparsesim.solvers.priors import BernoulliExponential, BernoulliGaussian, BernoulliHalfNormal, SpikeSlab

@@ -129,3 +129,33 @@ def unexplained_share(atoms: npt.ArrayLike, moments: ErrorMoments) -> float:
     if not total > 0.0:
         raise ValueError("the input must have some variance; got none.")
     return (1.0 - share) * float((moments.error_variance * energy).sum()) / total
+
+
+def missing_norm_share(atoms: npt.ArrayLike, density: float, missing: npt.ArrayLike) -> float:
+    """Return R^2 of the best affine prediction of ``||e||^2`` from the input, if the missing features are all of e.
+
+    Half-normal codes ``s_i = mu + c_i``, active with probability eps; with Gram matrix G of the missing atoms and
+    ``b_i = 2 mu sum_{j != i} G_ij``, the norm is ``sum_i s_i^2 |a_i|^2 + b_i c_i + sum_{i != j} G_ij c_i c_j`` up to a
+    constant, whose three parts are known from the moments of s alone. The last has no correlation with x. For
+    orthonormal atoms it is ``corr(s, s^2)^2``; superposition hides the codes and adds the pairs.
+
+    Raises
+    ------
+    ValueError
+        Unless the density lies in (0, 1], atoms are finite rows ``(n, d)`` and some of them are missing.
+    """
+    rows, lost = np.asarray(atoms, dtype=np.float64), np.asarray(missing, dtype=bool)
+    if not 0.0 < density <= 1.0:
+        raise ValueError(f"density must lie in (0, 1]; got {density}.")
+    if rows.ndim != 2 or not np.isfinite(rows).all() or lost.shape != (len(rows),) or not lost.any():
+        raise ValueError(f"needs finite atoms (n, d) and missing (n,), some true; got {rows.shape} and {lost.shape}.")
+    first, third = density * math.sqrt(2.0 / math.pi), 2.0 * density * math.sqrt(2.0 / math.pi)
+    variance, skew, bend = density - first**2, third - first * density, 3.0 * density - density**2
+    gram = rows[lost] @ rows[lost].T
+    size = np.diag(gram)
+    pairs = gram - np.diag(size)
+    tilt = 2.0 * first * pairs.sum(axis=1)
+    total = (size**2 * bend + 2.0 * size * tilt * skew + tilt**2 * variance).sum()
+    total += 2.0 * variance**2 * np.square(pairs).sum()
+    cross = rows[lost].T @ (size * skew + tilt * variance)
+    return float(cross @ np.linalg.pinv(variance * rows.T @ rows, hermitian=True) @ cross / total)

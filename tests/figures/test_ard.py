@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from paper_figures.__main__ import TABLES
 from paper_figures.ard import HEADER, SHOWN, WEIGHTS, claims, draw, optimum, rows
 from sparsesim._identity import Role, stream
 from sparsesim.report.claims import Verdict
+from sparsesim.solvers.neural.ard import relevance, relevant
 from sparsesim.solvers.neural.train import Training
 from sparsesim.study import run
 from sparsesim.study.table import Table
@@ -91,8 +93,29 @@ def test_the_committed_table_is_the_whole_laptop_tier_and_counts_the_rank():
     assert claims(table)[1].verdict is Verdict.REPRODUCED
 
 
-def test_the_noise_of_a_sample_is_counted_by_the_optimum_of_its_covariance_too():
-    x = world(2, 0.3).build(stream(0, Role.TRUTH)).sample(20_000, stream(0, Role.TRAIN)).x
+def best_count(x: np.ndarray) -> int:
+    """Return the count of the exact optimum on the covariance of these very samples."""
     values = np.sort(np.linalg.eigvalsh(np.cov(x.T)))[::-1]
-    gains = linear_vae(values, 12, learned_noise(values, 12)).gain
-    assert np.searchsorted(np.cumsum(gains) / gains.sum(), 0.99) + 1 in (6, 7)  # optimum(2, 0.3, 1.0) is 2
+    gains = linear_vae(values, declared.LATENTS, learned_noise(values, declared.LATENTS)).gain
+    return int(np.searchsorted(np.cumsum(gains) / gains.sum(), ard.SHARE)) + 1
+
+
+def of_exact_covariance(x: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Return the samples, moved and stretched until their covariance is the given one."""
+    away = x - x.mean(axis=0)
+    return away @ np.linalg.cholesky(np.linalg.inv(np.cov(away.T))) @ np.linalg.cholesky(covariance).T
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_diagnosis_that_the_spectrum_of_samples_and_of_batches_is_counted(seed):
+    model = world(2, 0.3).build(stream(seed, Role.TRUTH))
+    drawn = model.sample(20_000, stream(seed, Role.TRAIN)).x
+    exact = of_exact_covariance(drawn, model.atoms.T @ model.atoms + 0.09 * np.eye(declared.DIM))
+    found = {}
+    for name, x, batch in (("drawn", drawn, 2_048), ("exact", exact, 2_048), ("batches", exact, 256)):
+        solver = solvers(replace(SIZES[Tier.LAPTOP].training, batch_size=batch))["ard"]
+        found[name] = len(relevant(relevance(solver.fit(x, rng=stream(seed, Role.SOLVER)), x)))
+    assert best_count(drawn) in (6, 7) and abs(found["drawn"] - best_count(drawn)) <= 1
+    assert best_count(exact) == found["exact"] == 2  # the control: a flat spectrum, large batches
+    assert found["batches"] >= 5

@@ -13,11 +13,15 @@ from sparsesim._identity import Role, stream
 from sparsesim.metrics.evaluation import Evaluation
 from sparsesim.report.claims import Verdict
 from sparsesim.solvers.base import FittedDictionary, Status
+from sparsesim.solvers.neural.output_groups import OutputGroups
+from sparsesim.solvers.neural.train import Training
+from sparsesim.solvers.neural.vae import GaussianVAE
 from sparsesim.solvers.pursuit import OrthogonalMatchingPursuit
-from sparsesim.study import run
+from sparsesim.study import FitCell, Grouped, run
 from sparsesim.study.table import Table
-from studies.bars import METRICS, PENALTIES, SIDE, SIZES, exact_zeros, permutation_share, silent, study, worlds
+from studies.bars import GROUPS, METRICS, PENALTIES, SIDE, SIZES, exact_zeros, permutation_share, silent, study, worlds
 from studies.tiers import Tier
+from theory.vae import linear_vae
 
 NAMES = tuple(metric.__name__ for metric in METRICS)
 
@@ -85,6 +89,45 @@ def test_a_permutation_has_share_one_and_anything_else_less():
 def test_the_smoke_tier_runs_and_can_be_judged_and_drawn(tmp_path):
     table = run(study(Tier.SMOKE), tmp_path, engine="inline")
     assert len(claims(table)) == 6 and len(draw(table).axes) == 2
+
+
+def costs_more(name: str) -> float:
+    """Return the loss in nats at which a permutation ends above the optimum of a linear VAE, both in closed form.
+
+    Rows are orthogonal, so that a permutation is as many VAEs of one latent as there are rows, each of the variance
+    along its row; the optimum is that of the eigenvalues.
+    """
+    x = worlds()[name].build(stream(0, Role.TRUTH)).sample(50_000, stream(0, Role.TEST)).x
+    covariance = np.cov(x.T)
+    covariance *= len(covariance) / np.trace(covariance)  # the scale of training
+    row = np.repeat(np.eye(SIDE), SIDE, axis=1) / np.sqrt(SIDE)
+    own = np.sort(np.einsum("ri,ij,rj->r", row, covariance, row))[::-1]
+    rest = (np.trace(covariance) - own.sum()) / (len(covariance) - SIDE)
+    eigenvalues = np.sort(np.linalg.eigvalsh(covariance))[::-1]
+    spectra = (np.append(own, np.full(len(covariance) - SIDE, rest)), eigenvalues)
+    losses = [linear_vae(values, SIDE, 0.3).loss for values in spectra]
+    return float(losses[0] - losses[1])
+
+
+@pytest.mark.slow
+def test_the_diagnosis_that_the_bound_has_a_price_on_the_permutation_and_training_does_not_pay_it():
+    """Of one bar an image eight latents cost more than the seven dimensions it has; independent bars have no price."""
+    assert costs_more("one") == pytest.approx(1.5, abs=0.1) and abs(costs_more("independent")) < 0.02
+    found = {}
+    for name, steps, seeds in (("independent", 3_000, 4), ("one", 3_000, 8), ("one", 12_000, 8)):
+        training = Training(steps=steps, batch_size=64, learning_rate=1e-2)
+        solver = OutputGroups(GaussianVAE(SIDE, noise_variance=0.3, training=training), GROUPS, 0.9)
+        group = tuple(FitCell(worlds()[name], seed, 500, solver, 2048) for seed in range(seeds))
+        evaluations = Grouped(group, 0).together()[0]
+        shares = np.array([permutation_share(one) for one in evaluations])
+        losses = np.array([np.mean(one.fitted.trace["loss"][-5:]) for one in evaluations])
+        found[name, steps] = (shares > 0.95, losses)
+    assert found["independent", 3_000][0].all()
+    for steps in (3_000, 12_000):
+        whole, losses = found["one", steps]
+        assert 1 <= whole.sum() <= 5  # some starts end there, four times the steps or not
+        assert losses[whole].min() > losses[~whole].max() + 0.2
+        assert 0.5 < losses[whole].mean() - losses[~whole].mean() < 1.5  # the price, less what the penalty adds
 
 
 @pytest.mark.skipif(not (TABLES / "bars.csv").is_file(), reason="the table of the laptop tier is not made yet")

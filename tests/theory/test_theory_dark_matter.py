@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from theory.dark_matter import ErrorMoments, linear_share, shrinkage_moments, unexplained_share
+from theory.dark_matter import ErrorMoments, linear_share, missing_norm_share, shrinkage_moments, unexplained_share
 
 
 def half_normal(count, n, density, rng):
@@ -88,12 +88,31 @@ def test_what_is_missing_is_linear_and_what_is_shrunk_is_not_quite():
     assert linear_share(np.eye(4), shrinkage_moments(0.1, 100.0, [False] * 4)) == pytest.approx(1.0, abs=1e-12)
 
 
+@pytest.mark.parametrize("orthonormal", [True, False])
+def test_the_norm_of_missing_features_is_predicted_as_well_as_regression_does(orthonormal):
+    rng, n, density = np.random.default_rng(1), 200_000, 0.2
+    atoms = np.linalg.qr(rng.standard_normal((8, 8)))[0] if orthonormal else rng.standard_normal((12, 8))
+    missing = rng.permutation(len(atoms)) < len(atoms) // 2
+    codes = np.abs(rng.standard_normal((n, len(atoms)))) * (rng.random((n, len(atoms))) < density)
+    norm = np.square(codes[:, missing] @ atoms[missing]).sum(axis=1)
+    inputs = np.c_[codes @ atoms, np.ones(n)]
+    left = norm - inputs @ np.linalg.lstsq(inputs, norm, rcond=None)[0]
+    # fourth moments of 200,000 samples: a standard error of about 0.003
+    found = missing_norm_share(atoms, density, missing)
+    assert found == pytest.approx(1.0 - left.var() / norm.var(), abs=0.012)
+    first, third = density * np.sqrt(2 / np.pi), 2 * density * np.sqrt(2 / np.pi)
+    alone = (third - first * density) ** 2 / ((density - first**2) * (3 * density - density**2))
+    assert (found == pytest.approx(alone, abs=1e-12)) if orthonormal else found < alone - 0.1
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
         (lambda: shrinkage_moments(0.0, 0.3, [True]), "density"),
         (lambda: shrinkage_moments(0.1, -1.0, [True]), "penalty"),
         (lambda: shrinkage_moments(0.1, 0.3, [[True]]), "vector"),
+        (lambda: missing_norm_share(np.eye(3), 0.0, [True] * 3), "density"),
+        (lambda: missing_norm_share(np.eye(3), 0.5, [False] * 3), "some true"),
         (lambda: linear_share(np.eye(3), shrinkage_moments(0.1, 0.3, [True])), "atoms"),
         (lambda: linear_share(np.eye(1), shrinkage_moments(0.1, 0.0, [False])), "some variance"),
         (lambda: ErrorMoments(np.ones(2), np.ones(2), np.ones(3)), "same n"),

@@ -184,9 +184,9 @@ def _number(table: Table) -> list[Claim]:
     m, widest = true_number(table), widths(table)[-1]
     narrower = [width for width in widths(table) if width < m]
     note = (
-        "Looked at on three seeds: at p = m one to five of the 32 features share their nearest atom with another, to "
-        "which they have a cosine of 0.6 to 0.9; at p = 4 m none or one do. It is a local minimum of learning that "
-        "spare atoms escape, and they cost this score nothing. Chance explains little: the corrected score rises too."
+        "At p = m learning ends in local minima that spare atoms escape, and these cost this score nothing: started at "
+        "the true atoms it stays at 0.998 to 0.999, above the 0.995 to 0.998 of p = 4 m from the same start, and the "
+        "score is highest at the true number (tested). Chance explains little: the corrected score rises too."
     )
     return [
         Claim(

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from paper_figures import vaease_dims
 from paper_figures.__main__ import TABLES
@@ -13,14 +14,29 @@ from paper_figures.seeds import by_seed
 from paper_figures.vaease_dims import HEADER, claims, draw, optimum, rows
 from sparsesim._identity import Role, stream
 from sparsesim.report.claims import Verdict
+from sparsesim.solvers.neural.module import Step
 from sparsesim.solvers.neural.relu_l1 import ReLUL1
 from sparsesim.solvers.neural.train import Training
+from sparsesim.solvers.neural.vae import GaussianVAE
 from sparsesim.solvers.neural.vaease import VAEase, active_dimensions, posterior_variances
+from sparsesim.solvers.neural.variational import opened
 from sparsesim.study import FitCell, run
 from sparsesim.study.table import Table
 from studies import vaease_dims as declared
 from studies.tiers import Tier
-from studies.vaease_dims import METRICS, SIZES, active, certain, noise, on_manifold, solvers, study, used, worlds
+from studies.vaease_dims import (
+    METRICS,
+    SIZES,
+    active,
+    certain,
+    final_loss,
+    noise,
+    on_manifold,
+    solvers,
+    study,
+    used,
+    worlds,
+)
 
 NAMES = tuple(metric.__name__ for metric in METRICS)
 SHORT = Training(steps=20, batch_size=32, normalise=False)
@@ -116,6 +132,16 @@ def test_what_a_sample_uses_is_what_its_posterior_or_its_code_says():
     sparse = FitCell(worlds()["equal"], 0, 60, ReLUL1(8, 1.0, training=SHORT), 200).evaluate()
     assert active(sparse) == sparse.codes.nnz / 60
     assert np.isnan([certain(sparse), noise(sparse), on_manifold(8)(sparse)]).all()
+
+
+@pytest.mark.parametrize("solver", [VAEase(20, hidden=8, training=SHORT), GaussianVAE(20, training=SHORT)])
+def test_the_loss_at_the_end_is_that_of_posterior_samples(solver):
+    evaluation = FitCell(worlds()["unequal"], 0, 1_000, solver, 500).evaluate()
+    module, x, _ = opened(evaluation.fitted, evaluation.batch.x, "either")
+    with torch.no_grad():
+        steps = [Step(0, 1, (torch.Generator().manual_seed(draw),)) for draw in range(16)]
+        drawn = [float(sum(module.losses(x, step).values())) for step in steps]
+    assert final_loss(evaluation) == pytest.approx(np.mean(drawn), abs=5 * np.std(drawn) / 4)
 
 
 def test_the_smoke_tier_runs_and_can_be_judged_and_drawn(tmp_path):

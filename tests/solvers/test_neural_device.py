@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections import defaultdict
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -93,7 +94,7 @@ def brute(u: np.ndarray, numbers) -> list[tuple[int, int, int]]:
 @pytest.mark.parametrize("shape", [(2, 1, 70), (3, 5, 9)])
 def test_the_largest_of_a_batch_are_those_of_a_sort(operations, shape, pieces, dtype, monkeypatch):
     if pieces:  # of tiles, programs and rows there are more than one
-        for name, size in (("TILE", 16), ("PROGRAMS", 2), ("ROWS", 2)):
+        for name, size in (("TILE", 16), ("LEAST", 16), ("PROGRAMS", 2), ("ROWS", 2)):
             monkeypatch.setattr(compiled_batches, name, size)
     u = np.random.default_rng(0).choice(GRID, shape)
     u[..., -1, :] = 0.5  # more ties than are left for one row
@@ -110,7 +111,10 @@ def test_the_largest_of_a_batch_are_those_of_a_sort(operations, shape, pieces, d
         assert triples == brute(given.double().numpy(), numbers)
         assert (bounds[0], bounds[-1]) == (0, len(rows)) and rows.dtype == columns.dtype == bounds.dtype == torch.int32
         assert torch.equal(torch.bincount(rows, minlength=shape[0] * shape[1]), bounds.diff().long())
-        assert not filled.view(shape[0], most).int().diff().clamp_min(0).any(), "empty places are the last ones"
+        for low, high in pairwise(bounds.tolist()):
+            assert not filled[low:high].int().diff().clamp_min(0).any(), "empty places are the last ones of a row"
+        empty = torch.bincount(rows[~filled], minlength=len(bounds) - 1).view(shape[:2])
+        assert (empty.amax(1) - empty.amin(1) <= 1).all(), "and are shared out evenly"
 
 
 def test_more_places_than_32_bits_number_are_refused():
@@ -268,7 +272,10 @@ def signatures():
 def signatures_of_a_step(real):
     """Those of the kernels of a whole step; all tables are of floats but for these."""
     whole = dict.fromkeys(("bounds", "index", "begin", "end", "places", "rows"), "*i32")
-    whole |= dict.fromkeys(("d", "p", "batch", "groups", "steps"), "i32") | {"filled": "*i1", "count": "*fp32"}
+    whole |= dict.fromkeys(("d", "p", "batch", "groups", "longest", "steps"), "i32") | {
+        "filled": "*i1",
+        "count": "*fp32",
+    }
     shadows = dict.fromkeys(("encoder_shadow", "decoder_shadow"), "*bf16")
     floats = defaultdict(lambda: f"*{real}", whole | shadows)
     moves = {"SHRUNK": True, "SLOWED": True}
@@ -300,6 +307,9 @@ def test_every_kernel_compiles_for_a_gpu_of_compute_capability_9():
         kernel = known[name]
         ordered = {each: "constexpr" if each in constants else arguments[each] for each in kernel.arg_names}
         source = ASTSource(fn=kernel, signature=ordered, constexprs=constants)
-        assert triton.compile(source, target=GPUTarget("cuda", 90, 32)).asm["cubin"]
+        code = triton.compile(source, target=GPUTarget("cuda", 90, 32)).asm
+        assert code["cubin"]
+        if constants.get("SHADOWED") and arguments["x"] == "*fp32":
+            assert "cvt.rn.bf16" in code["ptx"], "bfloat16 is rounded to the nearest"
         names.add(name)
     assert names == set(known) - within

@@ -16,6 +16,7 @@ from sparsesim.solvers.neural.device.reference import Batches, digits
 
 TILE = 4096  # entries that a program holds at a time
 PROGRAMS = 1024  # that count one member's entries, at most
+LEAST = 1024  # entries that a program holds at least: not fewer than it has threads, which would hold them twice
 ROWS = 1024  # of which one program adds up the numbers at a time
 
 
@@ -94,6 +95,12 @@ def _share_ties(
     """One member: where its rows begin, and how many ties each takes, the first rows first; these replace ``level``."""
     member = tl.program_id(0).to(tl.int64)
     _, spare = _threshold(counts, limits, member, members, like.dtype.element_ty, PASSES, BITS, DIGIT)
+    passed, empty = tl.zeros((), dtype=tl.int64), tl.zeros((), dtype=tl.int64) + most
+    for start in range(0, batch, BLOCK):
+        row = start + tl.arange(0, BLOCK)
+        empty -= tl.sum(tl.load(above + member * batch + row, mask=row < batch, other=0).to(tl.int64), 0)
+        passed += tl.sum(tl.load(level + member * batch + row, mask=row < batch, other=0).to(tl.int64), 0)
+    empty -= tl.minimum(spare, passed)
     passed, begun = tl.zeros((), dtype=tl.int64), member * most
     for start in range(0, batch, BLOCK):
         row = start + tl.arange(0, BLOCK)
@@ -102,7 +109,8 @@ def _share_ties(
         before = passed + tl.cumsum(equal, 0) - equal
         taken = tl.minimum(tl.maximum(spare - before, 0), equal)
         kept = over + taken
-        tl.store(bounds + member * batch + row, begun + tl.cumsum(kept, 0) - kept, mask=row < batch)
+        shared = empty * row // batch  # of the empty places lie in earlier rows
+        tl.store(bounds + member * batch + row, begun + shared + tl.cumsum(kept, 0) - kept, mask=row < batch)
         tl.store(level + member * batch + row, taken, mask=row < batch)
         passed += tl.sum(equal, 0)
         begun += tl.sum(kept, 0)
@@ -115,7 +123,7 @@ def _write_rows(
     keys, counts, limits, ties, bounds, rows, columns, filled, batch, p, members,
     PASSES: tl.constexpr, BITS: tl.constexpr, DIGIT: tl.constexpr, MASK: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """One row: its places in ascending order, and after them, in the last row of a member, those that nobody fills."""
+    """One row: its places in ascending order, and after them those that nobody fills."""
     row = tl.program_id(0).to(tl.int64)
     bar, _ = _threshold(counts, limits, row // batch, members, keys.dtype.element_ty, PASSES, BITS, DIGIT)
     spare, equal = tl.load(ties + row), tl.zeros((), dtype=tl.int32)
@@ -156,7 +164,7 @@ def largest_of_batches(u: Tensor, most: int, limits: Tensor, magnitude: bool = F
     filled = torch.empty(members * most, dtype=torch.bool, device=u.device)
     if not u.numel():
         return bounds.zero_(), rows.zero_(), columns.zero_(), filled.zero_()
-    tile = min(TILE, power(size))
+    tile = max(LEAST, min(TILE, power(size)))
     share = tile * pieces(pieces(size, tile), PROGRAMS)
     for index in range(passes):
         _count_digits[(pieces(size, share), members)](

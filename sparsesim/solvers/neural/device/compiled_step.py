@@ -95,14 +95,14 @@ def decoded(x: Tensor, u: Tensor, decoder: Tensor, bias: Tensor, chosen: Places)
 
 
 @jit
-def _table(bounds, index, filled, row, last, low, steps, SAMPLES: tl.constexpr, LATENTS: tl.constexpr):
+def _table(bounds, index, filled, row, last, low, longest, steps, SAMPLES: tl.constexpr, LATENTS: tl.constexpr):
     """Return the place of each latent from ``low`` on in each sample, -1 where it is silent, and how many come before.
 
-    The places of a sample ascend, so that the first of them is found by halves.
+    The filled places of a sample, ``longest`` at most, ascend, so that the first of them is found by halves.
     """
     latent = low + tl.arange(0, LATENTS)
     begin = tl.load(bounds + row, mask=row < last, other=0)
-    end = tl.load(bounds + row + 1, mask=row < last, other=0)
+    end = tl.minimum(tl.load(bounds + row + 1, mask=row < last, other=0), begin + longest)
     first, after = begin, end
     for _ in range(steps):
         middle = (first + after) // 2
@@ -112,21 +112,21 @@ def _table(bounds, index, filled, row, last, low, steps, SAMPLES: tl.constexpr, 
         after = tl.where(searched & ~less, middle, after)
     table = tl.full((SAMPLES, LATENTS), -1, tl.int32)
     place = first
-    found = tl.load(index + place, mask=place < end, other=0)
-    speaks = (place < end) & (found < low + LATENTS)
+    speaks = place < end
+    found = tl.load(index + place, mask=speaks, other=0)
+    speaks = speaks & (found < low + LATENTS) & (tl.load(filled + place, mask=speaks, other=0) != 0)
     while tl.max(speaks.to(tl.int32), 0) > 0:
-        full = tl.load(filled + place, mask=speaks, other=0) != 0
-        own = (speaks & full)[:, None] & (found[:, None] == latent[None, :])
-        table = tl.where(own, place[:, None], table)
+        table = tl.where(speaks[:, None] & (found[:, None] == latent[None, :]), place[:, None], table)
         place += 1
-        found = tl.load(index + place, mask=place < end, other=0)
-        speaks = speaks & (place < end) & (found < low + LATENTS)
+        speaks = speaks & (place < end)
+        found = tl.load(index + place, mask=speaks, other=0)
+        speaks = speaks & (found < low + LATENTS) & (tl.load(filled + place, mask=speaks, other=0) != 0)
     return table, tl.sum((first - begin).to(tl.int32), 0)
 
 
 @jit
 def _order(
-    bounds, index, filled, count, begin, end, places, rows, p, batch, steps,
+    bounds, index, filled, count, begin, end, places, rows, p, batch, longest, steps,
     SAMPLES: tl.constexpr, LATENTS: tl.constexpr,
 ):  # fmt: skip
     """Some latents of one member: how many places each has, and then these, sample by sample."""
@@ -137,7 +137,7 @@ def _order(
     own, before = tl.zeros((LATENTS,), tl.int32), tl.load(bounds + first)
     for start in range(0, batch, SAMPLES):
         row = first + start + tl.arange(0, SAMPLES)
-        table, passed = _table(bounds, index, filled, row, last, low, steps, SAMPLES, LATENTS)
+        table, passed = _table(bounds, index, filled, row, last, low, longest, steps, SAMPLES, LATENTS)
         own += tl.sum((table >= 0).to(tl.int32), 0)
         before += passed
     target = before + tl.cumsum(own, 0) - own
@@ -148,7 +148,7 @@ def _order(
     tl.store(count + member * p + local, fired + own, mask=inside)
     for start in range(0, batch, SAMPLES):
         row = first + start + tl.arange(0, SAMPLES)
-        table, _ = _table(bounds, index, filled, row, last, low, steps, SAMPLES, LATENTS)
+        table, _ = _table(bounds, index, filled, row, last, low, longest, steps, SAMPLES, LATENTS)
         here = (table >= 0) & inside[None, :]
         rank = target[None, :] + tl.cumsum(here.to(tl.int32), 0) - 1
         tl.store(places + rank, table, mask=here)
@@ -161,11 +161,10 @@ def by_latent(chosen: Places, shape: tuple[int, int, int], count: Tensor) -> ByL
     members, batch, p = shape
     begin, end = (torch.empty(members * p, dtype=torch.int32, device=count.device) for _ in range(2))
     places, rows = (torch.empty_like(chosen.index) for _ in range(2))
-    most = min(p, len(chosen.index))  # no sample has more places; and the last, where empty ones are kept:
-    steps = max(most, len(chosen.index) // max(members, 1)).bit_length()
+    longest = chosen.longest
     _order[(pieces(p, LATENTS), members)](
-        chosen.bounds, chosen.index, chosen.filled, count, begin, end, places, rows, p, batch, steps,
-        SAMPLES=min(SAMPLES, power(batch)), LATENTS=LATENTS, num_warps=8,
+        chosen.bounds, chosen.index, chosen.filled, count, begin, end, places, rows, p, batch, longest,
+        longest.bit_length(), SAMPLES=min(SAMPLES, power(batch)), LATENTS=LATENTS, num_warps=8,
     )  # fmt: skip
     return ByLatent(begin, end, places, rows)
 

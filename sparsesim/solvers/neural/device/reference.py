@@ -77,24 +77,31 @@ def largest_of_batches(u: Tensor, most: int, limits: Tensor, magnitude: bool = F
     """Return the places of the ``limits (E,)`` largest positive entries of each member of ``u (E, B, p)``.
 
     Each has ``most`` places, at least its limit, row by row and ascending within a row. Ties go to the first row, and
-    within it to the lowest column. Places that nobody fills are the last ones of a member, in its last row.
+    within it to the lowest column. Places that nobody fills are shared out evenly, each row's after those it fills.
     """
     members, batch, p = u.shape
     keys = integers(u, magnitude).view(members, -1)
     bar = _bars(keys, limits.unsqueeze(-1))
     above, level = keys > bar, (keys == bar) & (keys > 0)
     spare = limits.unsqueeze(-1) - above.sum(-1, keepdim=True)
-    kept = above | (level & (level.cumsum(-1) <= spare))
-    target = kept.cumsum(-1).sub_(1).masked_fill_(~kept, most)  # where nothing is kept all write to one place too many
-    places = counted(batch * p, 1, torch.int64, u.device).expand(members, -1)
-    flat = torch.full((members, most + 1), batch * p - 1, dtype=torch.int64, device=u.device)
-    flat = flat.scatter_(1, target, places)[:, :most]
-    filled = counted(most, 1, torch.int64, u.device) < kept.sum(-1, keepdim=True)
-    rows = flat // p + counted(members * batch, batch, torch.int64, u.device).unsqueeze(-1)
-    rows = rows.reshape(-1).to(torch.int32)
-    edges = counted(members * batch + 1, 1, torch.int32, u.device)
-    bounds = torch.searchsorted(rows, edges, out_int32=True)
-    return bounds, rows, (flat % p).reshape(-1).to(torch.int32), filled.reshape(-1)
+    kept = (above | (level & (level.cumsum(-1) <= spare))).view(u.shape)
+    own = kept.sum(-1)
+    empty = most - own.sum(-1, keepdim=True)
+    shared = empty * counted(batch, 1, torch.int64, u.device) // batch  # of the empty places lie in earlier rows
+    begin = (
+        own.cumsum(-1) - own + shared + counted(max(members * most, 1), max(most, 1), torch.int64, u.device).view(-1, 1)
+    )
+    bounds = torch.cat([begin.view(-1), begin.new_full((1,), members * most)]).to(torch.int32)
+    target = (begin.unsqueeze(-1) + kept.cumsum(-1) - 1).masked_fill_(
+        ~kept, members * most
+    )  # all to one place too many
+    columns = torch.full((members * most + 1,), p - 1, dtype=torch.int32, device=u.device)
+    columns.scatter_(0, target.view(-1), counted(p, 1, torch.int32, u.device).expand(u.shape).reshape(-1))
+    filled = torch.zeros(members * most + 1, dtype=torch.bool, device=u.device)
+    filled.scatter_(0, target.view(-1), kept.view(-1))
+    places = counted(members * most, 1, torch.int32, u.device)
+    rows = torch.searchsorted(bounds, places, right=True, out_int32=True) - 1
+    return bounds, rows, columns[:-1], filled[:-1]
 
 
 def by_column(index: Tensor, columns: int) -> tuple[Tensor, Tensor]:

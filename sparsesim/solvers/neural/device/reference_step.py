@@ -19,11 +19,15 @@ from sparsesim.solvers.neural.device.reference import State, counted
 @final
 @dataclass(frozen=True, eq=False)
 class Places:
-    """Which latents of which samples speak, as ``bounds (E B + 1,)``, latents ``index (N,)`` and what is ``filled``."""
+    """Which latents of which samples speak, as ``bounds (E B + 1,)``, latents ``index (N,)`` and what is ``filled``.
+
+    No sample has more than ``longest`` filled places, which come first and ascend.
+    """
 
     bounds: Tensor
     index: Tensor
     filled: Tensor
+    longest: int
 
 
 @final

@@ -20,13 +20,15 @@ from sparsesim.solvers.neural.sink import Sink
 class Placed(Selection):
     """As many places as could be needed, row by row: place t of row r, in ``bounds (E B + 1,)``, has latent index[t].
 
-    Latents are numbered e p + j, ascending within a row. Where ``filled`` is false nobody speaks.
+    Latents are numbered e p + j, ascending within a row. Where ``filled`` is false nobody speaks; a selection,
+    but for a `restricted` part, has those places after the others of a row, of which there are at most ``longest``.
     """
 
     bounds: Tensor
     index: Tensor
     filled: Tensor
     shape: tuple[int, ...]
+    longest: int
     whole: Placed | None = None  # that of which this is a part: both share the order by latents
     known_rows: Tensor | None = None
 
@@ -246,7 +248,7 @@ def select_rows(u: Tensor, k: Tensor, *, magnitude: bool = False) -> Placed:
     index = columns if members == 1 else columns.view(members, batch, most) + start[:, None, None]
     bounds = counted(members * batch * most + 1, most, torch.int32, u.device)
     rows = _repeated(members * batch, most, u.device)
-    return Placed(bounds, index.reshape(-1), filled.reshape(-1), tuple(u.shape), known_rows=rows)
+    return Placed(bounds, index.reshape(-1), filled.reshape(-1), tuple(u.shape), most, known_rows=rows)
 
 
 def select_batches(u: Tensor, numbers: Tensor, *, magnitude: bool = False) -> Placed:
@@ -261,4 +263,4 @@ def select_batches(u: Tensor, numbers: Tensor, *, magnitude: bool = False) -> Pl
     index = columns
     if members > 1:
         index = columns + counted(members * p, p, torch.int32, u.device).unsqueeze(1).expand(-1, most).reshape(-1)
-    return Placed(bounds, index, filled, tuple(u.shape), known_rows=rows)
+    return Placed(bounds, index, filled, tuple(u.shape), min(most, p), known_rows=rows)

@@ -95,7 +95,8 @@ class WholeStep:
             raise TypeError(f"{type(module).__name__}.choose must return places for a step that is taken whole.")
         p = u.shape[-1]
         shape = (self.members, u.shape[-2], p)
-        places, samples = Places(chosen.bounds, chosen.index, chosen.filled), x.view(*shape[:2], -1)
+        places = Places(chosen.bounds, chosen.index, chosen.filled, chosen.longest)
+        samples = x.reshape(*shape[:2], -1)
         table = decoder.weights if decoder.shadow is None else decoder.shadow
         known = kernels.decoded(samples, u.view(shape), table, bias.weights, places)
         order = kernels.by_latent(places, shape, module.dead.count.view(self.members, p))
@@ -112,7 +113,8 @@ class WholeStep:
         return halved_product(x, self.shadows[0].mT, shift)
 
     def _layer(self) -> Layer:
-        module, shadows = self.module, self.shadows or [None, None]
+        module = self.module
+        shadows: list[Tensor] | tuple[None, None] = self.shadows or (None, None)
         return (
             self._learned(module.encoder, shadows[0]),
             self._learned(module.encoder_bias, None),

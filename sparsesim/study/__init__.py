@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sparsesim.study.engine import Inline as Inline
     from sparsesim.study.engine import Local as Local
     from sparsesim.study.engine import make_engine as make_engine
+    from sparsesim.study.grid import Grid as Grid
     from sparsesim.study.grouping import Grouped as Grouped
     from sparsesim.study.grouping import grouped as grouped
     from sparsesim.study.interval import Interval as Interval
@@ -65,6 +66,7 @@ __getattr__, __dir__ = lazy(
             "labels",
         ),
         "engine": ("Engine", "Inline", "Local", "make_engine"),
+        "grid": ("Grid",),
         "grouping": ("Grouped", "grouped"),
         "interval": ("Interval", "mean_interval", "paired_interval", "seeds_needed"),
         "policy": ("Policy",),

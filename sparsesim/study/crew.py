@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from array import array
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, fields
@@ -12,14 +13,15 @@ from typing import TYPE_CHECKING, Any, final
 from sparsesim.study.engine import HEARTBEAT, ChunkLost, Engine, Inline, check_portable
 from sparsesim.study.events import CellsDone, Died, Event, Failed, Started
 from sparsesim.study.grouping import Grouped
-from sparsesim.study.plan import Costs, Keys, Plan
+from sparsesim.study.plan import Costs, Plan
 from sparsesim.study.policy import Policy
 from sparsesim.study.provenance import code_digest, provenance
+from sparsesim.study.roster import Hashes, Keys, Left, Roster, Units
 from sparsesim.study.store import Failure, Index, Record, Store, Tail
 from sparsesim.study.work import Item, Unit, Work, stacks_at_timeout
 
 if TYPE_CHECKING:
-    from sparsesim.study.cell import Labels, Study
+    from sparsesim.study.cell import Study
 
 VAIN = 20  # workers in a row that die without a finished cell, before a run ends: it is not the cells then
 SETTLE = 60.0  # seconds: for so long NFS may show an old state of a folder
@@ -33,17 +35,22 @@ class Watch:
     Attributes
     ----------
     labels : of each key of the study, the first of cells of equal specification.
+    index : what the store holds of these.
     left : those that have no row.
     failed : keys that have ended in an exception in this run, and in which; `retry` may clear the record meanwhile.
     """
 
     tail: Tail
-    labels: dict[str, Labels]
+    labels: Roster
     on_event: Callable[[Event], None]
-    index: Index = field(default_factory=Index)
+    index: Index = field(init=False)
     costs: Costs = field(default_factory=Costs)
-    left: dict[str, Labels] = field(default_factory=dict)
+    left: Left = field(init=False)
     failed: dict[str, Failure] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        rows = Hashes(self.labels)
+        self.index, self.left = Index(rows), Left(self.labels, rows)
 
     def begin(self, study: Study, store: Store) -> None:
         """Take in what the store holds already; failures of earlier runs are no news."""
@@ -52,8 +59,6 @@ class Watch:
         store.warn(self.tail)
         if self.index.conflicts:
             store.load(self.labels)  # says which
-        # In the order of the study, in which the inline engine goes.
-        self.left = {key: self.labels[key] for key in reversed(self.labels) if key not in self.index.rows}
         self.on_event(Started(study.name, len(self.labels), len(self.index.rows)))
 
     def _take(self, record: Record) -> bool:
@@ -70,11 +75,7 @@ class Watch:
         """Report what has arrived in the store since the last look."""
         before = len(self.left)
         for record in self.tail.new():
-            if not self._take(record):
-                continue
-            if record.kind == "row":
-                self.left.pop(record.key, None)
-            elif record.failure is not None and record.key in self.left:
+            if self._take(record) and record.failure is not None and record.key in self.left:
                 self.failed[record.key] = record.failure
                 self.on_event(Failed(self.left[record.key], record.failure))
         if len(self.left) < before:
@@ -128,13 +129,18 @@ class Crew:
             time.sleep(HEARTBEAT)
             self.watch.look()
 
-    def _units(self) -> Iterator[Keys]:
-        groups: dict[Any, list[str]] = {}
-        for key, labels in self.watch.left.items():
-            cell = self.study.cells[labels]
-            if self.watch.index.deaths(key) < self.policy.deaths:
-                groups.setdefault(cell.group if isinstance(cell, Grouped) else key, []).append(key)
-        return map(tuple, groups.values())
+    def _units(self) -> Units:
+        """Return what is left, in the order of the study, in which the inline engine goes."""
+        roster, first, groups = self.watch.labels, array("l"), dict[Any, list[int]]()
+        for number in self.watch.left.numbers():
+            cell = self.study.cells[roster.names[number]]
+            if self.watch.index.deaths(roster.key(number)) >= self.policy.deaths:
+                continue
+            members = groups.setdefault(cell.group, []) if isinstance(cell, Grouped) else []
+            members.append(number)
+            if len(members) == 1:
+                first.append(number)
+        return Units(roster, first, {members[0]: members for members in groups.values()})
 
     def _unit(self, keys: Keys) -> Unit:
         return Unit(tuple(Item(key, self.watch.labels[key], self.study.cells[self.watch.labels[key]]) for key in keys))

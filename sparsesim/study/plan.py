@@ -6,13 +6,15 @@ import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias, final
+from itertools import islice
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
 from sparsesim._arrays import FloatArray
 from sparsesim.study.engine import Chunk, Engine
 from sparsesim.study.policy import Policy
+from sparsesim.study.roster import Keys
 
 if TYPE_CHECKING:
     from sparsesim.study.cell import Labels
@@ -21,7 +23,6 @@ SAMPLE = 2048  # finished cells that a model is fitted to
 LEVELS = 100  # words among the labels that it knows
 FIRST = 8  # finished cells before it is fitted first, and again at each fourfold number
 SHARE = 4  # a chunk is at most this part of what is left for each worker, so that all end together
-Keys: TypeAlias = tuple[str, ...]  # of the cells of a unit of work: one, or those that are trained together
 
 
 @final
@@ -97,14 +98,14 @@ class CostModel:
 
 @final
 class Plan:
-    """The units of work that are left. Only their keys are held; a unit is made when it is sent.
+    """The units of work that are left, as their numbers. A unit is made when it is sent.
 
     Longest first, where the time is known, so that the last to end is short; equals in an order that is each driver's
     own, so that two drivers of one store begin with different ones. The inline engine takes them as they are declared.
 
     Parameters
     ----------
-    units : what is to be done, in the order of the study.
+    units : the keys of what is to be done, in the order of the study.
     labels : of a key.
     make : the unit of some keys, as a worker gets it.
     wanted : whether a unit is still missing from the store.
@@ -112,28 +113,28 @@ class Plan:
 
     def __init__(
         self,
-        units: Iterable[Keys],
+        units: Sequence[Keys],
         labels: Callable[[str], Labels],
         make: Callable[[Keys], Any],
         wanted: Callable[[Keys], bool],
         costs: Costs,
     ) -> None:
-        self._left = list(units)[::-1]  # the next is the last
+        self._units = units
+        self._left = np.arange(len(units) - 1, -1, -1, dtype=np.int32)  # the next is the last
+        self._seconds: FloatArray | None = None  # that they are expected to take
+        self._typical = 0.0  # of these seconds; 0 where nothing is known
+        self._returned: list[Keys] = []
         self._suspects: list[Keys] = []
         self._labels, self._make, self._wanted, self._costs = labels, make, wanted, costs
         self._fit_at = FIRST
         self._model: CostModel | None = None
-        self._seconds: list[float] = []
 
     def __bool__(self) -> bool:
-        return bool(self._left or self._suspects)
+        return bool(len(self._left) or self._returned or self._suspects)
 
     def again(self, units: Iterable[Keys]) -> None:
-        """Put units back that were lost with another one's worker."""
-        for unit in units:
-            self._left.insert(0, unit)
-            if self._seconds:
-                self._seconds.insert(0, float(np.median(self._seconds)))
+        """Put units back that were lost with another one's worker: they come after those that were never sent."""
+        self._returned.extend(units)
 
     def suspect(self, unit: Keys) -> None:
         """Put back a unit on which a worker died: it runs alone, after all others."""
@@ -147,24 +148,40 @@ class Plan:
         while self:
             if ordered and self._costs.count >= self._fit_at:
                 self._fit(salt)
-            units = list(self._taken(engine, policy, sent)) if self._left else [self._suspects.pop(0)]
-            units = [unit for unit in units if self._wanted(unit)]
+            units = [unit for unit in self._taken(engine, policy, sent) if self._wanted(unit)]
             if units:
                 sent += 1
                 yield Chunk(tuple(map(self._make, units)))
 
-    def _taken(self, engine: Engine, policy: Policy, sent: int) -> Iterator[Keys]:
-        """Yield the units of the next chunk."""
-        budget, size = math.inf, policy.chunk_size or 1
-        if policy.chunk_size is None and self._seconds:
-            budget = min(engine.chunk_seconds, sum(self._seconds) / (SHARE * engine.workers))
-            size = len(self._left)
-        elif policy.chunk_size is None and engine.chunk_seconds > 0 and sent >= 2 * engine.workers:
-            size = min(32, max(1, len(self._left) // (64 * engine.workers)))  # until it is known what they take
-        while self._left and size > 0 and budget > 0:
-            size -= 1
-            budget -= self._seconds.pop() if self._seconds else 0.0
-            yield self._left.pop()
+    def _taken(self, engine: Engine, policy: Policy, sent: int) -> list[Keys]:
+        """Return the units of the next chunk."""
+        size = self._size(engine, policy, sent)
+        if not len(self._left):
+            waiting, size = (self._returned, size) if self._returned else (self._suspects, 1)
+            taken = waiting[:size]
+            del waiting[:size]
+            return taken
+        start = max(0, len(self._left) - size)
+        numbers, self._left = self._left[start:][::-1], self._left[:start]
+        if self._seconds is not None:
+            self._seconds = self._seconds[:start]
+        return [self._units[number] for number in numbers.tolist()]
+
+    def _size(self, engine: Engine, policy: Policy, sent: int) -> int:
+        """Return how many units the next chunk has at most."""
+        if policy.chunk_size is not None:
+            return policy.chunk_size
+        if self._typical:
+            seconds = self._seconds if self._seconds is not None and len(self._left) else self._typical_of_returned()
+            budget = min(engine.chunk_seconds, float(seconds.sum()) / (SHARE * engine.workers))
+            until = np.cumsum(seconds[::-1])
+            return 1 + int(np.searchsorted(until, budget))  # the one with which the budget is spent is the last
+        if engine.chunk_seconds > 0 and sent >= 2 * engine.workers and len(self._left):
+            return min(32, max(1, len(self._left) // (64 * engine.workers)))  # until it is known what they take
+        return 1
+
+    def _typical_of_returned(self) -> FloatArray:
+        return np.full(len(self._returned), self._typical)
 
     def _fit(self, salt: str) -> None:
         self._fit_at = max(4 * self._fit_at, self._costs.count + 1)
@@ -173,18 +190,22 @@ class Plan:
             self._sort(salt)
 
     def _sort(self, salt: str) -> None:
-        mixed = [zlib.crc32(f"{salt}{unit[0]}".encode()) for unit in self._left]
+        firsts = (self._units[number][0] for number in self._left.tolist())
+        mixed = np.fromiter((zlib.crc32(f"{salt}{key}".encode()) for key in firsts), np.uint32, len(self._left))
         if self._model is None:
             order = np.argsort(mixed)
         else:
-            seconds = self._predicted()
-            order = np.lexsort((np.array(mixed), np.round(np.log2(seconds))))  # twice as long goes first
-            self._seconds = seconds[order].tolist()
-        self._left = [self._left[index] for index in order]
+            seconds = self._predicted(self._model)
+            order = np.lexsort((mixed, np.round(np.log2(seconds))))  # twice as long goes first
+            self._seconds = seconds[order]
+            self._typical = float(np.median(seconds)) if len(seconds) else self._typical
+        self._left = self._left[order]
 
-    def _predicted(self) -> FloatArray:
-        if self._model is None:
-            return np.ones(len(self._left))
-        cells = self._model.seconds([self._labels(key) for unit in self._left for key in unit])
-        starts = np.cumsum([0, *(len(unit) for unit in self._left)])[:-1]
-        return np.add.reduceat(cells, starts) if len(self._left) else cells
+    def _predicted(self, model: CostModel) -> FloatArray:
+        """Return the seconds that each unit is expected to take."""
+        numbers, parts = iter(self._left.tolist()), [np.empty(0)]
+        while block := [self._units[number] for number in islice(numbers, 1024)]:
+            cells = model.seconds([self._labels(key) for unit in block for key in unit])
+            starts = np.cumsum([0, *(len(unit) for unit in block)])[:-1]
+            parts.append(np.add.reduceat(cells, starts))
+        return np.concatenate(parts)

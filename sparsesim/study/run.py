@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from sparsesim._identity import key as key_of
 from sparsesim.study.crew import VAIN, Crew, Watch
@@ -18,11 +19,13 @@ from sparsesim.study.events import Failed as Failed
 from sparsesim.study.events import Finished as Finished
 from sparsesim.study.events import Started as Started
 from sparsesim.study.events import progress as progress
+from sparsesim.study.grid import Grid
 from sparsesim.study.grouping import Grouped
 from sparsesim.study.policy import Policy
 from sparsesim.study.provenance import code_digest, provenance, source_digest, types_within
+from sparsesim.study.roster import Hashes, Roster
 from sparsesim.study.store import Failure, Store
-from sparsesim.study.table import Table
+from sparsesim.study.table import Table, rank
 
 if TYPE_CHECKING:
     from sparsesim.study.cell import Cell, Labels, Study
@@ -48,17 +51,26 @@ def study_keys(study: Study) -> dict[Labels, str]:
     TypeError, ValueError
         If a cell holds something that has no identity, such as an array or NaN.
     """
+    return dict(zip(study.cells, _keys(study), strict=True))
+
+
+def _keys(study: Study) -> Iterator[str]:
+    """Yield the key of each cell, in the order of the study."""
     code, names = code_digest(), tuple(metric.__name__ for metric in study.metrics)
     sources = functools.cache(lambda kinds: source_digest([*study.metrics, *kinds]))
     groups: dict[int, tuple[str, frozenset[type]]] = {}
-    keys: dict[Labels, str] = {}
     for labels, cell in study.cells.items():
         try:
             what, kinds = _identity(cell, groups)
-            keys[labels] = key_of(what, names, PROTOCOL, (code, sources(kinds)))
+            yield key_of(what, names, PROTOCOL, (code, sources(kinds)))
         except (TypeError, ValueError) as error:
             raise type(error)(f"the cell {dict(labels)} of study {study.name} has no key: {error}") from error
-    return keys
+
+
+def _roster(study: Study) -> Roster:
+    """Return the cells of ``study`` in little memory."""
+    cells = study.cells
+    return Roster(cells.points if isinstance(cells, Grid) else list(cells), _keys(study))
 
 
 def _identity(cell: Cell, groups: dict[int, tuple[str, frozenset[type]]]) -> tuple[object, frozenset[type]]:
@@ -79,15 +91,36 @@ def table(study: Study, store: Store | str | os.PathLike[str]) -> Table:
 
     The columns are the labels, ``status`` and the metrics. The order of cells and segments does not matter.
     """
-    keys = study_keys(study)
-    rows = _opened(store).load(keys.values())
+    return _table(study, _opened(store), _roster(study))
+
+
+def _table(study: Study, store: Store, roster: Roster) -> Table:
+    """Return `table`, of cells whose keys are known, holding no more of a row than its values."""
+    columns = _found(study, store, roster)
+    numbers = [each for each in range(len(roster.names)) if columns["status"][roster.place(each)] is not None]
     names = [name for name, _ in next(iter(study.cells), ())]
-    metrics = [metric.__name__ for metric in study.metrics]
-    found = [(labels, rows[key]) for labels, key in keys.items() if key in rows]
-    lines = [
-        [*(value for _, value in labels), row["status"], *(row[metric] for metric in metrics)] for labels, row in found
-    ]
-    return Table.of_rows([*names, "status", *metrics], lines).sorted(by=names)
+    for index in reversed(range(len(names))):  # sorts are stable
+        numbers.sort(key=lambda number: rank(roster.names[number][index][1]))
+    found = {name: [roster.names[number][index][1] for number in numbers] for index, name in enumerate(names)}
+    return Table(found | {name: [own[roster.place(number)] for number in numbers] for name, own in columns.items()})
+
+
+def _found(study: Study, store: Store, roster: Roster) -> dict[str, list[Any]]:
+    """Return status and metrics of the cells that have a row, by their numbers; None for the others."""
+    count = len(roster.names)
+    columns: dict[str, list[Any]] = {name: [None] * count for name in ("status", *(m.__name__ for m in study.metrics))}
+    hashes = Hashes(roster)
+    for record in store.records():
+        number = roster.number(record.key) if record.kind == "row" else None
+        if number is None:
+            continue
+        known, text = bool(hashes.known[number]), hash(record.text)
+        if hashes.setdefault(record.key, text) != text:
+            store.load([record.key])  # says which rows contradict each other
+        row = None if known else record.row
+        for name, column in columns.items() if row is not None else ():
+            column[number] = sys.intern(row[name]) if isinstance(row[name], str) else row[name]
+    return columns
 
 
 def run(
@@ -124,24 +157,30 @@ def run(
     StoreConflictError
         If one cell has given two different rows.
     """
-    store, began, policy = _opened(store), time.monotonic(), policy or Policy()
+    store, policy = _opened(store), policy or Policy()
     chosen = make_engine(engine, workers) if isinstance(engine, str) else engine
     if policy.timeout is not None and isinstance(chosen, Inline):
         raise ValueError("a timeout kills the worker of a cell, which is this process here; take engine='local:1'.")
-    keys = study_keys(study)
-    watch = Watch(store.tail(), {key: labels for labels, key in reversed(keys.items())}, on_event or _ignore)
-    watch.begin(study, store)
-    crew = Crew(study, store, policy, watch, provenance())
+    roster = _roster(study)
+    watch = Watch(store.tail(), roster, on_event or _ignore)
+    _drive(Crew(study, store, policy, watch, provenance()), chosen)
+    del watch  # a table is made of the store, and of what is left here
+    return _table(study, store, roster)
+
+
+def _drive(crew: Crew, engine: Engine) -> None:
+    """Have the missing cells computed; raise if some failed."""
+    began, watch = time.monotonic(), crew.watch
+    watch.begin(crew.study, crew.store)
     try:
-        crew.work_off(chosen)
+        crew.work_off(engine)
     finally:
-        store.close()
+        crew.store.close()
     watch.look()
     left = len(watch.left)
     watch.on_event(Finished(len(watch.labels) - left, left, time.monotonic() - began))
-    if watch.left:
-        raise _failed(study, store, watch, crew.vain)
-    return table(study, store)
+    if left:
+        raise _failed(crew.study, crew.store, watch, crew.vain)
 
 
 def _opened(store: Store | str | os.PathLike[str]) -> Store:

@@ -7,7 +7,7 @@ import os
 import time
 import uuid
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -83,7 +83,7 @@ class Index:
     conflicts : keys with two different rows.
     """
 
-    rows: dict[str, int] = field(default_factory=dict)
+    rows: MutableMapping[str, int] = field(default_factory=dict)
     conflicts: set[str] = field(default_factory=set)
     _failures: dict[str, list[Record]] = field(default_factory=dict)
     _deaths: dict[str, set[str]] = field(default_factory=dict)
@@ -248,7 +248,7 @@ class Store:
         """
         wanted = None if keys is None else set(keys)
         first: dict[str, tuple[bytes, str]] = {}
-        for record in self._records():
+        for record in self.records():
             if record.kind != "row" or (wanted is not None and record.key not in wanted):
                 continue
             text, segment = first.setdefault(record.key, (record.text, record.segment))
@@ -264,7 +264,7 @@ class Store:
     def index(self) -> Index:
         """Return what the store holds of each key; damaged lines are skipped with a warning."""
         found = Index()
-        for record in self._records():
+        for record in self.records():
             found.add(record)
         return found
 
@@ -276,7 +276,8 @@ class Store:
         """Return the latest failure of every key that has no row."""
         return {key: record.failure for key, record in self.index().failures().items() if record.failure}
 
-    def _records(self) -> Iterator[Record]:
+    def records(self) -> Iterator[Record]:
+        """Yield all intact records, one at a time, and warn of damaged lines at the end."""
         tail = self.tail()
         yield from tail.new(last=True)
         self.warn(tail)

@@ -50,7 +50,7 @@ def _parsed(field: str) -> Value:
     return field
 
 
-def _rank(value: Value) -> tuple[int, Any]:
+def rank(value: Value) -> tuple[int, Any]:
     """Order numbers by size, NaN after them, strings last."""
     if isinstance(value, str):
         return 2, value
@@ -159,7 +159,7 @@ class Table:
     def sorted(self, by: str | Iterable[str]) -> Table:
         """Return the rows ordered by the columns ``by``, numbers by size and before strings; ties keep their order."""
         columns = [self.values(name) for name in ([by] if isinstance(by, str) else by)]
-        return self._take(sorted(range(len(self)), key=lambda index: [_rank(column[index]) for column in columns]))
+        return self._take(sorted(range(len(self)), key=lambda index: [rank(column[index]) for column in columns]))
 
     def rows(self) -> Iterator[dict[str, Value]]:
         """Yield each row as a dict from column name to value."""

@@ -308,11 +308,12 @@ def early(tmp_path, done):
 
 def test_a_group_dies_and_is_given_up_as_one(tmp_path):
     from sparsesim.study.crew import Crew, Watch
+    from sparsesim.study.roster import Roster
     from sparsesim.study.work import Item, Unit
 
     study, store = toy.draws(3), Store(tmp_path)
     keys = {key: label for label, key in study_keys(study).items()}
-    watch = Watch(store.tail(), keys, lambda event: None)
+    watch = Watch(store.tail(), Roster(list(keys.values()), keys), lambda event: None)
     watch.begin(study, store)
     crew = Crew(study, store, Policy(deaths=1), watch, {})
     unit = Unit(tuple(Item(key, label, study.cells[label]) for key, label in keys.items()))

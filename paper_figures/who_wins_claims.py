@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from paper_figures.seeds import rank_correlation
 from paper_figures.who_wins_numbers import (
     AXES,
     CLASSICAL,
@@ -14,7 +15,6 @@ from paper_figures.who_wins_numbers import (
     fall,
     field,
     overall,
-    rank_correlation,
 )
 from sparsesim.report.claims import Above, Claim, Near
 from sparsesim.study.interval import mean_interval, paired_interval

@@ -98,9 +98,3 @@ def decided(table: Table, metric: str) -> tuple[int, int]:
     """Return at how many points there is a winner, and of how many, over all planes."""
     points = [names for axis in AXES for line in running(table, axis, metric) for names in line]
     return sum(len(names) == 1 for names in points), len(points)
-
-
-def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return by seed Spearman's rank correlation of the scores ``(solvers, seeds)``, which have no ties."""
-    ranks = [scores.argsort(axis=0).argsort(axis=0) for scores in (first, second)]
-    return np.array([np.corrcoef(one, two)[0, 1] for one, two in zip(ranks[0].T, ranks[1].T, strict=True)])

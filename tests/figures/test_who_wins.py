@@ -6,10 +6,12 @@ import json
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from paper_figures import who_wins as figure
 from paper_figures import who_wins_numbers as numbers
 from paper_figures.__main__ import TABLES
+from paper_figures.seeds import rank_correlation
 from sparsesim._identity import Role, stream
 from sparsesim.report.claims import Verdict
 from sparsesim.study import FitCell, Grouped, run
@@ -90,9 +92,13 @@ def test_a_point_without_a_winner_holds_all_that_are_not_told_from_the_best():
 
 def test_orders_are_compared_by_rank_within_each_seed():
     scores = np.array([[0.1, 0.9], [0.2, 0.8], [0.3, 0.7]])
-    assert numbers.rank_correlation(scores, scores**3).tolist() == pytest.approx([1.0, 1.0])
-    assert numbers.rank_correlation(scores, scores[:, ::-1]).tolist() == pytest.approx([-1.0, -1.0])
-    assert numbers.rank_correlation(scores, scores[[1, 0, 2]])[0] == pytest.approx(0.5)  # 1 - 6 * 2 / (3 * 8)
+    assert rank_correlation(scores, scores**3).tolist() == pytest.approx([1.0, 1.0])
+    assert rank_correlation(scores, scores[:, ::-1]).tolist() == pytest.approx([-1.0, -1.0])
+    assert rank_correlation(scores, scores[[1, 0, 2]])[0] == pytest.approx(0.5)  # 1 - 6 * 2 / (3 * 8)
+    assert rank_correlation(scores, 0 * scores).tolist() == [0.0, 0.0]
+    tied = np.array([[1.0, 2.0], [1.0, 1.0], [2.0, 1.0], [3.0, 0.0]])
+    expected = [spearmanr(*pair).statistic for pair in zip(tied.T, tied[::-1].T, strict=True)]
+    np.testing.assert_allclose(rank_correlation(tied, tied[::-1]), expected, rtol=1e-12)
 
 
 def test_a_family_keeps_its_rates_while_children_come_to_fire_with_their_parent():

@@ -19,14 +19,14 @@ __all__ = ["CAPTION", "HEADER", "QUESTION", "TITLE", "claims", "draw", "rows"]
 TITLE = "Toy models of superposition"
 QUESTION = "When do more features than dimensions share them, and in which arrangements?"
 CAPTION = (
-    "Models x' = ReLU(x W Wᵀ + b) of features that are uniform on [0, 1] with probability p, their density, and else 0. "
-    "Top: W Wᵀ of 20 features in 5 dimensions, feature i of importance 0.7ⁱ (one seed); a white dash: below -0.15. "
+    "Models x' = ReLU(x W Wᵀ + b) of features that are uniform on [0, 1] with probability p, their density, and else "
+    "0. Top: W Wᵀ of 20 features in 5 dimensions, feature i of importance 0.7ⁱ (one seed); a white dash: below -0.15. "
     "Left: two features in one dimension; shade is -W₁W₂ of the best of several starts (mean over seeds), 1 for an "
     "antipodal pair and 0 where one feature is dropped. Lines: where the antipodal pair and dropping a feature have "
     "equal loss (solid), and where the exact optimum changes (dashed). Middle: equally important features; D* = d / "
-    "‖W‖² (line, mean and 95% interval over seeds) and the dimensionality of each represented feature (dots, one seed), "
-    "with the fractions of regular arrangements. Right: loss of k features in a plane of which exactly one is active, "
-    "beside that of the regular polygon and of dropping all but four."
+    "‖W‖² (line, mean and 95% interval over seeds) and the dimensionality of each represented feature (dots, one "
+    "seed), with the fractions of regular arrangements. Right: loss of k features in a plane of which exactly one is "
+    "active, beside that of the regular polygon and of dropping all but four."
 )
 BLUE, DARK, WARM = NAVY, INK, VERMILLION
 FRACTIONS = {

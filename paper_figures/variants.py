@@ -18,11 +18,11 @@ TITLE = "Variants: which autoencoder recovers what, at how many active latents?"
 QUESTION = "Which autoencoder recovers what, at how many active latents?"
 CAPTION = (
     "Every variant at the true width on its own sparsity grid, means over the seeds; one thin line a variant, in the "
-    "colour and dashes of its family, and the best of each family at the true L0 in bold. Top: MCC with the true atoms; "
-    "grey: chance. Middle: F1 of the support on held-out samples; dashed grey: random dictionary with OMP (floor), "
-    "green: true atoms with OMP. Bottom: unexplained variance. The vertical line is the true L0. The table interpolates "
-    "each score at the true L0, in log L0 between the two nearest points of the grid, seed by seed; a dash: the grid "
-    "misses it."
+    "colour and dashes of its family, and the best of each family at the true L0 in bold. Top: MCC with the true "
+    "atoms; grey: chance. Middle: F1 of the support on held-out samples; dashed grey: random dictionary with OMP "
+    "(floor), green: true atoms with OMP. Bottom: unexplained variance. The vertical line is the true L0. The table "
+    "interpolates each score at the true L0, in log L0 between the two nearest points of the grid, seed by seed; a "
+    "dash: the grid misses it."
 )
 
 

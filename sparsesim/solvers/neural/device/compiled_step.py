@@ -102,10 +102,10 @@ def _table(bounds, index, filled, row, last, low, longest, steps, SAMPLES: tl.co
     """
     latent = low + tl.arange(0, LATENTS)
     begin = tl.load(bounds + row, mask=row < last, other=0)
-    end = tl.minimum(tl.load(bounds + row + 1, mask=row < last, other=0), begin + longest)
+    end = begin + tl.minimum(tl.load(bounds + row + 1, mask=row < last, other=0) - begin, longest)
     first, after = begin, end
     for _ in range(steps):
-        middle = (first + after) // 2
+        middle = first + (after - first) // 2
         searched = first < after
         less = searched & (tl.load(index + middle, mask=searched, other=0) < low)
         first = tl.where(less, middle + 1, first)

@@ -14,6 +14,8 @@ from sparsesim.solvers.neural.device.reference import counted
 from sparsesim.solvers.neural.selected import Selection
 from sparsesim.solvers.neural.sink import Sink
 
+NUMBERED = 2**31 - 2**14  # 32 bits have a sign, and a kernel's last tile of places reaches beyond the last place
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -228,9 +230,9 @@ def _most(k: Tensor, members: int, device: torch.device) -> tuple[int, Tensor | 
 def check_size(members: int, batch: int, p: int, most: int) -> None:
     """Raise ValueError where 32 bits cannot number the samples, the latents or the places of a step."""
     for what, count in (("samples", batch), ("latents", p), ("codes", most)):
-        if members * count >= 2**31:
+        if members * count > NUMBERED:
             raise ValueError(
-                f"{members * count:,} {what} in a step are more than the {2**31 - 1:,} that are numbered on a device. "
+                f"{members * count:,} {what} in a step are more than the {NUMBERED:,} that are numbered on a device. "
                 "Lower batch_size or k, or train fewer models together."
             )
 

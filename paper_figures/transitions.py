@@ -212,7 +212,8 @@ def claims(table: Table) -> list[Claim]:
             gaps = {delta: _gap(table, sign, better, worse, delta) for delta in deltas(table)}
             least = min(gaps, key=lambda delta: gaps[delta].mean)
             what = f"threshold of {better} - {worse}, {NAMES[sign]}, least at δ = {least:g}"
-            found.append(Claim(sentence, "native", what, gaps[least], Above(0.0)))
+            note = FINITE if better == "bayes" else ""
+            found.append(Claim(sentence, "native", what, gaps[least], Above(0.0), note=note))
     highest = max(deltas(table), key=lambda delta: threshold(table, "signed", "one_step", delta).mean())
     found.append(
         Claim(

@@ -11,8 +11,9 @@ import pytest
 from paper_figures import toy_model as figure
 from paper_figures.__main__ import TABLES
 from paper_figures.toy_claims import NEAR, WORDS, claims, gram, grid, line, plane, threshold
+from sparsesim._identity import Role, stream
 from sparsesim.report.claims import Verdict
-from sparsesim.solvers.neural.relu_output import ReLUOutput
+from sparsesim.solvers.neural.relu_output import ReLUOutput, toy_weights
 from sparsesim.solvers.neural.train import Training
 from sparsesim.study import run
 from sparsesim.study.table import Table
@@ -20,7 +21,8 @@ from studies import superposition
 from studies.superposition import LINES, METRICS, Features, OptimumCell, Seen, Together, ToyCell, Trained, trained
 from studies.tiers import Tier
 from studies.toy_model import SIZES, study
-from theory.capacity import STICKY_FRACTIONS
+from tests.figures.known_start import StartedAt
+from theory.capacity import STICKY_FRACTIONS, feature_dimensionality
 from theory.toy_model import antipodal_loss, dropped_loss, polygon_optimum, superposition_interval
 
 NAMES = ("part", "m", "density", "importance", "seed", "feature", "status", *(one.__name__ for one in METRICS))
@@ -146,6 +148,62 @@ def test_the_committed_table_is_the_whole_laptop_tier_and_reaches_the_optimum():
     assert share.min() > 1.0 - 1e-6  # none is below what is proven best
     assert share.min(axis=2).max() < 1.01  # and each is reached from some start of some seed
     assert ((share > 1.01).mean(axis=(0, 1)) < 0.2).all()  # few of the models, better of two starts, miss it
+
+
+def uniform_solver() -> ReLUOutput:
+    """What the laptop tier trains many equal features with."""
+    cells = study(Tier.LAPTOP).cells.items()
+    return next(cell.together.solver for label, cell in cells if dict(label)["part"] == "uniform")
+
+
+def simplices(corners: int, scale: float) -> np.ndarray:
+    """100 features in 10 dimensions: regular simplices side by side, other features dropped."""
+    gram = scale * (corners * np.eye(corners) - 1.0) / (corners - 1.0)
+    values, vectors = np.linalg.eigh(gram)
+    one, dim = (vectors * np.sqrt(np.maximum(values, 0.0)))[:, 1:], corners - 1
+    weights = np.zeros((100, 10))
+    for place in range(10 // dim):
+        weights[place * corners : (place + 1) * corners, place * dim : (place + 1) * dim] = one
+    if 10 % dim:  # one dimension is left over for a feature of its own
+        weights[99, 9] = 1.0
+    return weights
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("corners", "density", "scale", "bias"), [(3, 0.65, 0.80, 0.29), (4, 0.7, 0.86, 0.32)])
+def test_the_diagnosis_of_absent_triangles_and_tetrahedra_is_the_noise_of_training(corners, density, scale, bias):
+    """They leave less than what training finds; small steps from them keep them, and those of the study do not."""
+    features = Features(100, density)
+    world = features.world().build(stream(0, Role.TRUTH))
+    x = world.sample(16_384, stream(0, Role.TRAIN), dtype=np.float32).x
+    fresh = world.sample(20_000, stream(0, Role.TEST)).x
+    arranged = simplices(corners, scale)
+    shown = (np.arange(100) < 99) & arranged.any(axis=1)
+    biases = np.where(shown, bias, np.where(arranged.any(axis=1), 0.0, density / 2))
+
+    def loss(weights: np.ndarray, own: np.ndarray) -> float:
+        return float(np.square(fresh - np.maximum(fresh @ (weights @ weights.T) + own, 0.0)).sum(axis=1).mean())
+
+    usual = uniform_solver()
+    gentle = replace(usual, training=replace(usual.training, steps=1_000, batch_size=1024, learning_rate=1e-4))
+    kept, lost = (StartedAt(StartedAt(one, arranged, ("weights",)), biases, ("bias",)) for one in (gentle, usual))
+    solvers = {"random": usual, "kept": kept, "lost": lost}
+    fits = {name: solver.fit(x, rng=stream(0, Role.SOLVER)) for name, solver in solvers.items()}
+    losses = {name: loss(toy_weights(fitted), fitted.bias) for name, fitted in fits.items()}
+    sizes = {name: feature_dimensionality(toy_weights(fitted)) for name, fitted in fits.items()}
+    fraction, best = (corners - 1.0) / corners, loss(arranged, biases)
+    assert max(best, losses["kept"]) < min(losses["random"], losses["lost"])
+    assert (np.abs(sizes["kept"][shown] - fraction) < 0.04).all()
+    assert max(sizes["random"].max(), sizes["lost"].max()) < 0.6
+
+
+@pytest.mark.slow
+def test_the_diagnosis_of_absent_triangles_is_not_the_number_of_features():
+    """Twice as many features in twice the dimensions have none with more than the half of a pair either."""
+    larger = replace(uniform_solver(), width=20, start=float(np.sqrt(2.0 / (200 * 20 + 20 * 20))))
+    models = tuple(Features(200, density) for density in (0.65, 0.55, 0.45))
+    for model in trained(Together(models, larger, 0, 16_384)):
+        assert feature_dimensionality(model.weights).max() < 0.55
 
 
 @pytest.mark.slow  # 44 models of 16 starts each: about 10 s of one core

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
+from scipy.special import expit
+from scipy.stats import norm
 
 from paper_figures.__main__ import TABLES
 from paper_figures.rate_distortion import (
     EPS,
     HEADER,
+    VAES,
     chosen,
     claims,
     curve,
@@ -23,10 +28,17 @@ from paper_figures.rate_distortion import (
     rows,
     size,
 )
+from sparsesim.generators.base import FeatureSpec
+from sparsesim.generators.geometry import Orthonormal
+from sparsesim.generators.magnitude import SignedGaussian
+from sparsesim.generators.rates import EqualRates
+from sparsesim.generators.support import Bernoulli
 from sparsesim.report.claims import Verdict
-from sparsesim.study import run
+from sparsesim.solvers.neural.train import Training
+from sparsesim.solvers.neural.variational import opened
+from sparsesim.study import FitCell, run
 from sparsesim.study.table import Table
-from studies.rate_distortion import BINS, METRICS, SIZES, shortest, study
+from studies.rate_distortion import BINS, METRICS, NOISES, SIZES, channel, shortest, study, variational
 from studies.tiers import Tier
 from theory.rate_distortion import spike_gaussian_bounds
 
@@ -47,13 +59,16 @@ def invented(beyond: dict[str, float], least: tuple[int, int] | None = None) -> 
         if solver == "oracle" and knob == 0.0 and own["part"] == "plane":
             fvu = np.geomspace(0.05, 0.005, len(BINS))
             bits = m * (np.array([spike_gaussian_bounds(EPS, 1.0, EPS * f)[1] for f in fvu]) + EPS * GRID) + 1e-3 * seed
+        drawn = (math.nan, math.nan)
+        if solver in VAES:
+            drawn = float(m * 0.5 * math.log2(1 / 0.3)) + beyond.get(solver, 0.0) + 1e-3 * seed, 0.3
         short = 20.0 + abs(width - features) / 10 + 3 * abs(knob - k) + 1e-3 * seed
         short = 1.0 if (width, knob) == least else short
-        made.append([*own.values(), "converged", short, *bits, *fvu, 0.9, 0.5, 1.0])
+        made.append([*own.values(), "converged", short, *drawn, *bits, *fvu, 0.9, 0.5, 1.0])
     return Table.of_rows([*LABELS, "status", *NAMES], made)
 
 
-GOOD = {"oracle": 0.1, "mod": 2.0, "topk": 3.0, "relu_l1": 1.0, "sign": 9.0}
+GOOD = {"oracle": 0.1, "mod": 2.0, "topk": 3.0, "relu_l1": 1.0, "sign": 9.0, "vae": 0.0, "vsc": -4.0}
 
 
 def test_where_methods_stand_as_claimed_every_claim_is_reproduced():
@@ -67,6 +82,9 @@ def test_where_methods_stand_as_claimed_every_claim_is_reproduced():
     ("beyond", "least", "begins"),
     [
         ({"mod": -1.0}, None, "No code spends fewer"),
+        ({"vsc": -12.0}, None, "No code spends fewer"),
+        ({"vae": 1.5}, None, "A linear variational"),
+        ({"vsc": 1.0}, None, "With a spike"),
         ({"topk": 12.0}, None, "One bit a dimension"),
         ({"mod": 5.0}, None, "A pursuit describes"),
         ({"relu_l1": 4.0}, None, "Where the number of active"),
@@ -90,6 +108,42 @@ def test_the_floor_lies_below_the_curve_and_close_to_it():
     assert SIZES[Tier.LAPTOP].plane[1] == SIZES[Tier.PAPER].plane[1] == SIZES[Tier.SMOKE].plane[1] == EPS
 
 
+def test_a_channel_costs_and_leaves_what_drawing_from_the_posterior_does():
+    """The expectations against draws of the codes, with gates that are open or shut."""
+    size = replace(SIZES[Tier.SMOKE], training=Training(steps=150))
+    world = FeatureSpec(8, Bernoulli(EqualRates(8, 0.2)), Orthonormal(), SignedGaussian())
+    for name, along in variational(8, 0.2, size.training).items():
+        own = FitCell(world, 0, 4_000, along[NOISES[1]], 2_000).evaluate()
+        bits, fvu = channel(own)
+        module, x, _ = opened(own.fitted, own.batch.x, name, diagonal=False)
+        rng, left, told = np.random.default_rng(1), [], []
+        with torch.no_grad():
+            mean, rest = module.outputs(x)
+        mean, rest = mean.double().numpy(), rest.double().numpy()
+        spread, odds = np.exp(rest[:, :8] / 2), rest[:, 8:]
+        for _ in range(20):
+            z = mean + spread * rng.standard_normal(mean.shape)
+            ratio = norm.logpdf(z, mean, spread) - norm.logpdf(z)
+            if name == "vsc":
+                share = expit(odds)
+                gate = rng.random(mean.shape) < share
+                ratio = np.where(gate, ratio + np.log(share / 0.2), np.log1p(-share) - np.log(0.8))
+                z = z * gate
+            inside = torch.from_numpy(z.astype(np.float32))
+            left.append(np.square(x.numpy() - module.decode(inside).detach().numpy()).sum())
+            told.append(ratio.sum() / len(x) / np.log(2))
+        seen = x.numpy().astype(np.float64)
+        spread_of = np.square(seen - seen.mean(axis=0)).sum()
+        # Standard errors of 20 draws of 4,000 samples, by their own spread; four of them.
+        for value, draws in ((bits, np.array(told)), (fvu, np.array(left) / spread_of)):
+            assert abs(draws.mean() - value) < 4 * draws.std(ddof=1) / np.sqrt(20) + 1e-5
+
+
+def test_what_has_no_posterior_has_no_channel():
+    cells = {dict(labels)["solver"]: cell for labels, cell in study(Tier.SMOKE).cells.items()}
+    assert all(math.isnan(one) for one in channel(cells["oracle"].evaluate()))
+
+
 def test_no_point_of_an_edge_is_beaten_by_another_of_its_method():
     table = Table.read(TABLES / "rate_distortion.csv")
     shown = [(float(bits.mean()), float(fvu.mean())) for bits, fvu in edge(table, "topk")]
@@ -101,7 +155,7 @@ def test_the_smoke_tier_can_be_drawn_and_what_is_not_good_enough_has_no_length(t
     small = study(Tier.SMOKE)
     kept = {labels: cell for labels, cell in small.cells.items() if dict(labels)["seed"] < 2}
     table = run(type(small)(small.name, small.question, kept, small.metrics), tmp_path, engine="inline")
-    assert len(draw(table).axes) == 4 and len(claims(table)) == 9
+    assert len(draw(table).axes) == 4 and len(claims(table)) == 11
     bits = lengths(table)[2]
     assert np.isnan(bits[:, 0]).all() and np.isfinite(bits).any()  # one active atom where two are is never enough
     narrow = next(

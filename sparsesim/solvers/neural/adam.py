@@ -96,7 +96,8 @@ class Adam:
         """Take the step for the weights of ``part``, whose gradient is there."""
         if part.start < part.stop:
             vectors = [tensor[part].numpy() for tensor in (self.flat, self.gradient, self.mean, self.square)]
-            adam_(*vectors, self._slowness_of(part), constants)
+            weights, gradient, mean, square = vectors
+            adam_(weights, gradient, mean, square, self._slowness_of(part), constants)
 
     def _step_by_rows(self, part: slice, width: int, pending: Any, constants: FloatArray) -> None:
         """Take the step for the weights of ``part``, whose gradient is formed row by row."""

@@ -47,7 +47,7 @@ class Pending:
     def fill(self) -> None:
         """Multiply out what was left, since more is to be added."""
         if self.factors is not None:
-            add_product_(*self.factors, self._gradient.view(-1, self._gradient.shape[-1]).numpy())
+            _add_(self.factors, self._gradient)
         self.factors, self._filled = None, True
 
     def clear(self) -> None:
@@ -89,11 +89,16 @@ class Sink:
         self.open().add_(gradient)
         return None
 
-    def multiply(self, *factors: FloatArray) -> Tensor | None:
+    def multiply(self, indptr: IntArray, columns: IntArray, data: FloatArray, table: FloatArray) -> Tensor | None:
         """Add the product of a sparse matrix (indptr, columns, data) and a table; return what autograd is given."""
-        indptr, columns, data, table = factors
-        if self.pending is not None and self.pending.leave((indptr, columns, data, table)):
+        factors = indptr, columns, data, table
+        if self.pending is not None and self.pending.leave(factors):
             return None
         gradient = self.open()
-        add_product_(*factors, gradient.view(-1, gradient.shape[-1]).numpy())
+        _add_(factors, gradient)
         return self.close(gradient)
+
+
+def _add_(factors: Factors, gradient: Tensor) -> None:
+    indptr, columns, data, table = factors
+    add_product_(indptr, columns, data, table, gradient.view(-1, gradient.shape[-1]).numpy())

@@ -41,7 +41,7 @@ from studies.speed.scale_goals import COLUMNS, over, row, sentences
 from studies.speed.scale_memory import bound, grown, reset_peak
 from studies.speed.sliced import EnoughError, Sliced, rates, timed
 from studies.speed.timing import Median, median_interval, seconds
-from studies.speed.training import solver
+from studies.speed.training import product, solver
 
 TABLE = Path(__file__).parent.parent / "tables" / "speed_scale.csv"
 PEER = "studies.speed.saelens_scale"
@@ -74,27 +74,52 @@ def trained(
     width, k, batch = options.width, options.k, options.batch
     spec = solver(kind, width, k, Training(steps=WHOLE // batch, batch_size=batch, learning_rate=3e-4))
     theirs: list[dict[str, float]] = []
+    products: list[float] = []
+    encode = product((world.dim, width, batch, k), np.ones((batch, world.dim), np.float32), 5)
+
+    def between() -> None:
+        products.append(encode())
+        theirs.extend(_asked(peer, options))
+
     cold = timed(spec, Sliced(world.source(), 1, 1, lambda: None), stream(0, Role.SOLVER), None)
-    source = Sliced(world.source(), options.steps, options.slices, lambda: theirs.extend(_asked(peer, options)))
+    source = Sliced(world.source(), options.steps, options.slices, between)
     with tempfile.TemporaryDirectory() as folder:
         timed(spec, source, stream(0, Role.SOLVER), Checkpoint(folder, every=options.steps))
         saving, size = _saving(Path(folder))
     sample, share = rates(source, batch)
-    step, alone = median_interval(sample * batch), median_interval(1 / (sample * batch * (1 - share)))
+    step = sample * batch
+    saved_share = saving / float(np.median(step)) / SAVED_EVERY
     memory = grown(saved, kind, width, k, batch, ALONE) / bound(width, world.dim, batch)
     rows = [
+        *_paced(kind, sample, share),
+        *_stepped(kind, step * (1 - share), products),
+        row("G13", "resident memory of training over the bound", kind, memory, "times", most=1.0),
+        row("G14", "first step, import and world not counted", kind, cold, "s", most=5.0),
+        row("scale", f"a checkpoint each {SAVED_EVERY} steps", kind, saved_share, "of the step"),
+        row("scale", "size of a checkpoint", kind, size / MEGA, "MB"),
+    ]  # fmt: skip
+    return rows + (_raced(kind, sample, share, theirs) if peer is not None else [])
+
+
+def _paced(kind: str, sample: np.ndarray, share: np.ndarray) -> list[dict[str, Any]]:
+    """Return the rows of seconds a ``sample`` in each slice, and of the ``share`` of drawing."""
+    return [
         row("scale", "training and generation", kind, median_interval(1 / sample), "samples a second"),
         row("scale", f"{WHOLE:,} samples, projected", kind, median_interval(WHOLE * sample / 3600), "h"),
         row("G5", "generation in a step of one model", kind, median_interval(share), "of the step", most=0.25),
         row("G5", "generation in a step, as is wanted", kind, median_interval(share), "of the step", most=0.1),
         row("G5", "generation", kind, median_interval(1 / (sample * share)), "samples a second", least=70_000.0),
-        row("G11", "step without generation", kind, alone, "a second", least=25.0),
-        row("G13", "resident memory of training over the bound", kind, memory, "times", most=1.0),
-        row("G14", "first step, import and world not counted", kind, cold, "s", most=5.0),
-        row("scale", f"a checkpoint each {SAVED_EVERY} steps", kind, saving / step.value / SAVED_EVERY, "of the step"),
-        row("scale", "size of a checkpoint", kind, size / MEGA, "MB"),
-    ]  # fmt: skip
-    return rows + (_raced(kind, sample, share, theirs) if peer is not None else [])
+    ]
+
+
+def _stepped(kind: str, alone: np.ndarray, products: Sequence[float]) -> list[dict[str, Any]]:
+    """Return the rows of seconds a step ``alone`` in each slice, and those of the encoder's dense product after it."""
+    ratio = over(alone, products)
+    return [
+        row("G11", "step without generation", kind, median_interval(1 / alone), "a second", least=25.0),
+        row("G11", "the encoder's product alone", kind, median_interval(1 / np.array(products)), "a second"),
+        row("G11", "step without generation over that product, as is wanted", kind, ratio, "times", most=1.3),
+    ]
 
 
 def together(kind: str, world: FeatureModel, options: argparse.Namespace) -> list[dict[str, Any]]:

@@ -91,6 +91,7 @@ def test_training_and_evaluation_of_a_small_world_fill_the_table(monkeypatch, tm
     assert 0 < found["generation in a step of 4 models"]["value"] < 1
     assert found["resident memory of training over the bound"]["value"] > 0  # of toys: libraries take more than weights
     assert found["size of a checkpoint"]["value"] > 12 * 8 * 4 * 4 / 1e6  # two tables, and two moments of each
+    assert found["step without generation over that product, as is wanted"]["value"] > 1  # it is a part of the step
     assert {"G5", "G11", "G13", "G14", "scale"} == {each["goal"] for each in table.rows()}
     assert -1 < found["explained_variance of that fit"]["value"] < 1 and 0 < found["mcc of that fit"]["value"] < 1
 
@@ -108,6 +109,14 @@ def test_the_memory_of_a_training_is_that_of_its_own_process_and_at_least_what_i
 
 def test_the_bound_is_16_bytes_a_parameter_and_some_blocks_of_a_batch():
     assert scale_memory.bound(4096, 768, 1024) == pytest.approx(127.09e6, rel=1e-4)  # 100.66 + 20.13 + 6.29 MB
+
+
+def test_a_step_is_held_to_the_product_that_was_timed_after_it():
+    rows = scale._stepped("topk", np.array([0.05] * 6), [0.04] * 3 + [0.025] * 3)
+    found = [(each["value"], each["low"], each["high"]) for each in rows]
+    np.testing.assert_allclose(found, [(20, 20, 20), (32.5, 25, 40), (1.625, 1.25, 2.0)])
+    last = sentences(Table.of_rows(COLUMNS, (each.values() for each in rows)))[2]
+    assert last.startswith("DOES NOT HOLD: G11: topk: step without generation over that product, as is wanted: 1.62")
 
 
 def test_a_race_is_judged_slice_by_slice():

@@ -10,6 +10,7 @@ NAMES = (
     "variants",
     "transitions",
     "plane",
+    "who_wins",
     "certificates",
     "sample_counts",
     "jepa",

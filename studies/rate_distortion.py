@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from torch import Tensor
 
 from sparsesim._arrays import FloatArray
 from sparsesim.generators.base import FeatureSpec
@@ -99,7 +98,7 @@ def channel(evaluation: Evaluation) -> tuple[float, float]:
     return float(nats) / math.log(2.0), fvu_of(seen, rebuilt) + noise / spread
 
 
-def _double(values: Tensor) -> FloatArray:
+def _double(values: Any) -> FloatArray:  # a tensor
     return np.asarray(values.detach().numpy(), dtype=np.float64)
 
 

@@ -200,8 +200,8 @@ def _costs(table: Table) -> list[Claim]:
             f"slope in ln gamma over trainings of three lengths (theory as gamma -> 0: {plain:g})",
             slopes(table, "vae"),
             Near(plain, 0.5),
-            note="The shortest trainings of two seeds end with a latent too many, whose slopes are 14.4 and 14.5; those "
-            "of the other three are 13.8 and 13.9.",
+            note="The shortest trainings of two seeds end with a latent too many, whose slopes are 14.4 and 14.5; "
+            "those of the other three are 13.8 and 13.9.",
         ),
         Claim(
             "A trained plain VAE is at its exact optimum.",

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from sparsesim._arrays import FloatArray
 from sparsesim.generators.base import FeatureSpec
@@ -19,12 +17,11 @@ from sparsesim.metrics import codes, reconstruction
 from sparsesim.metrics.evaluation import Evaluation
 from sparsesim.solvers.base import FittedDictionary, Solver
 from sparsesim.solvers.neural.abs_topk import AbsTopK
-from sparsesim.solvers.neural.gaussians import standard_kl
+from sparsesim.solvers.neural.exact_bound import exact_loss
 from sparsesim.solvers.neural.relu_l1 import ReLUL1
 from sparsesim.solvers.neural.train import Training
 from sparsesim.solvers.neural.vae import GaussianVAE
 from sparsesim.solvers.neural.vaease import VAEase, active_dimensions, posterior_variances
-from sparsesim.solvers.neural.variational import opened
 from sparsesim.study import Cell, FitCell, Labels, Study, grouped, labels
 from studies.tiers import Tier
 
@@ -97,22 +94,12 @@ def noise(evaluation: Evaluation) -> float:
 def final_loss(evaluation: Evaluation) -> float:
     """Return minus the evidence bound of held-out samples, nats a sample in the scale of training, at the last weights.
 
-    Exact over the posteriors, since decoders are linear and what is heard of z is proportional to it. NaN without a
-    posterior.
+    NaN without a posterior.
     """
     fitted = evaluation.fitted
     if not isinstance(fitted, FittedDictionary) or not _is_variational(fitted):
         return float("nan")
-    module, x, _ = opened(fitted, evaluation.batch.x, "a variational autoencoder of linear decoder")
-    with torch.no_grad():
-        mean, log_variance = module.posterior(x)
-        gain = module.heard(torch.ones_like(mean), log_variance)
-        atoms = module.decoder.double()
-        spread = (gain.square() * log_variance.exp()).double() @ atoms.square().sum(1)
-        left = x.double() - (gain * mean).double() @ atoms - module.bias.double()
-        error, level = left.square().sum(1) + spread, module.log_noise.double()
-        likelihood = 0.5 * (error.mean() / level.exp() + x.shape[1] * (level + math.log(2 * math.pi)))
-        return float(likelihood + standard_kl(mean, log_variance))
+    return exact_loss(fitted, evaluation.batch.x)
 
 
 METRICS = (active, certain, *map(on_manifold, DIMENSIONS), codes.l0, reconstruction.fvu, noise, final_loss)

@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.end_to_end import EndToEnd as EndToEnd
     from sparsesim.solvers.neural.ensemble import Bagging as Bagging
     from sparsesim.solvers.neural.ensemble import Boosting as Boosting
+    from sparsesim.solvers.neural.exact_bound import exact_loss as exact_loss
     from sparsesim.solvers.neural.feature_choice import FeatureChoice as FeatureChoice
     from sparsesim.solvers.neural.fixed_bias import FixedBias as FixedBias
     from sparsesim.solvers.neural.fsq import FiniteScalarQuantised as FiniteScalarQuantised
@@ -197,6 +198,7 @@ __getattr__, __dir__ = lazy(
         "neural.downstream": ("LinearReadout", "TanhReadout"),
         "neural.end_to_end": ("EndToEnd",),
         "neural.ensemble": ("Bagging", "Boosting"),
+        "neural.exact_bound": ("exact_loss",),
         "neural.feature_choice": ("FeatureChoice",),
         "neural.fsq": ("FiniteScalarQuantised",),
         "neural.gated": ("Gated",),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sparsesim.solvers.neural.end_to_end import EndToEnd as EndToEnd
     from sparsesim.solvers.neural.ensemble import Bagging as Bagging
     from sparsesim.solvers.neural.ensemble import Boosting as Boosting
+    from sparsesim.solvers.neural.exact_bound import exact_loss as exact_loss
     from sparsesim.solvers.neural.feature_choice import FeatureChoice as FeatureChoice
     from sparsesim.solvers.neural.fixed_bias import FixedBias as FixedBias
     from sparsesim.solvers.neural.fsq import FiniteScalarQuantised as FiniteScalarQuantised
@@ -109,6 +110,7 @@ __getattr__, __dir__ = lazy(
         "downstream": ("LinearReadout", "TanhReadout"),
         "end_to_end": ("EndToEnd",),
         "ensemble": ("Bagging", "Boosting"),
+        "exact_bound": ("exact_loss",),
         "feature_choice": ("FeatureChoice",),
         "fixed_bias": ("FixedBias",),
         "fsq": ("FiniteScalarQuantised",),

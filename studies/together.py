@@ -21,7 +21,12 @@ ROWS = 8_192  # coded at once
 @cache  # a run takes the cells in any order; a group is small, and only what is shown of it is ever coded
 def evaluations(group: Group) -> tuple[Evaluation, ...]:
     """Return the evaluation of every cell, in order; it is a function of ``group``, computed once for all its rows."""
-    return tuple(Grouped(group, 0).together()[0])
+    found: list[Evaluation] = []
+    for one in Grouped(group, 0).together()[0]:
+        if isinstance(one, Exception):  # who chooses among starts needs them all
+            raise one
+        found.append(one)
+    return tuple(found)
 
 
 def own_loss(fitted: FittedDictionary, x: FloatArray, penalty: float) -> float:

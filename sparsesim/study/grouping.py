@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, final
 
-from sparsesim._arrays import check_int
+from sparsesim._arrays import FloatArray, check_int
 from sparsesim._identity import Role, stream
 
 if TYPE_CHECKING:
+    from sparsesim.generators.base import Batch, FeatureModel
     from sparsesim.metrics.evaluation import Evaluation
+    from sparsesim.solvers.base import FittedDictionary
     from sparsesim.study.cell import Cell, FitCell, Labels, Study
 
 
@@ -33,33 +35,50 @@ class Grouped:
 
     def evaluate(self) -> Evaluation:
         """Return the evaluation of this cell, after training the whole group."""
-        return self.together()[0][self.index]
+        found = self.together()[0][self.index]
+        if isinstance(found, Exception):
+            raise found
+        return found
 
-    def together(self) -> tuple[list[Evaluation], int]:
+    def together(self) -> tuple[list[Evaluation | Exception], int]:
         """Return the evaluation of each cell of the group, and how many were trained as one model.
 
-        That is 1 where the models do not fit together, and each was trained by itself.
+        That is 1 where the models do not fit together, and each was trained by itself. A cell whose world cannot be
+        made or sampled has the reason instead of an evaluation, and the others are trained without it.
         """
-        from sparsesim._source import Rows
         from sparsesim.metrics.evaluation import Evaluation
-        from sparsesim.solvers.neural.solver import NeuralSolver, fit_together
 
-        models = [cell.model() for cell in self.group]
-        data = [
-            model.sample(cell.n_train, stream(cell.seed, Role.TRAIN)).x
-            for cell, model in zip(self.group, models, strict=True)
-        ]
-        solvers = [cell.solver for cell in self.group if isinstance(cell.solver, NeuralSolver)]
-        if len(solvers) == len(self.group) and fits_together(self.group):
-            fitted, together = fit_together(solvers, [Rows(x) for x in data], self._streams()), len(self.group)
-        else:
-            each = zip(self.group, data, self._streams(), strict=True)
-            fitted, together = [cell.solver.fit(x, rng=rng) for cell, x, rng in each], 1
-        found = zip(self.group, models, fitted, strict=True)
-        return [Evaluation(model, one, cell.held_out(model)) for cell, model, one in found], together
+        made = [_samples(cell) for cell in self.group]
+        sound = [(cell, one) for cell, one in zip(self.group, made, strict=True) if not isinstance(one, Exception)]
+        fits, together = _fitted([cell for cell, _ in sound], [train for _, (_, train, _) in sound])
+        fitted = iter(fits)
+        return [
+            one if isinstance(one, Exception) else Evaluation(one[0], next(fitted), one[2])  # type: ignore[arg-type]
+            for one in made
+        ], together
 
-    def _streams(self) -> list[Any]:
-        return [stream(cell.seed, Role.SOLVER, cell.replica) for cell in self.group]
+
+def _samples(cell: FitCell) -> tuple[FeatureModel, FloatArray, Batch] | Exception:
+    """Return the world of ``cell`` with its training and held-out samples, or why there are none."""
+    try:
+        model = cell.model()
+        return model, model.sample(cell.n_train, stream(cell.seed, Role.TRAIN)).x, cell.held_out(model)
+    except (MemoryError, OSError):  # of the machine, not of the cell: without it the others would have other bits
+        raise
+    except Exception as error:
+        return error
+
+
+def _fitted(cells: Sequence[FitCell], data: Sequence[FloatArray]) -> tuple[list[FittedDictionary], int]:
+    """Return the fit of each of ``cells`` to its samples, and how many were trained as one model."""
+    from sparsesim._source import Rows
+    from sparsesim.solvers.neural.solver import NeuralSolver, fit_together
+
+    rngs = [stream(cell.seed, Role.SOLVER, cell.replica) for cell in cells]
+    solvers = [cell.solver for cell in cells if isinstance(cell.solver, NeuralSolver)]
+    if len(solvers) == len(cells) > 0 and fits_together(cells):
+        return fit_together(solvers, [Rows(x) for x in data], rngs), len(cells)
+    return [cell.solver.fit(x, rng=rng) for cell, x, rng in zip(cells, data, rngs, strict=True)], 1
 
 
 def grouped(study: Study, size: int) -> Study:

@@ -113,7 +113,8 @@ def _evaluated(cells: list[Cell]) -> tuple[list[Any], int]:
     try:
         if isinstance(first, Grouped):
             found, together = first.together()
-            return [found[cell.index] for cell in cells if isinstance(cell, Grouped)], together
+            own = [found[cell.index] for cell in cells if isinstance(cell, Grouped)]
+            return [_failure(one) if isinstance(one, Exception) else one for one in own], together
         return [first.evaluate()], 1
     except (Exception, SystemExit) as error:
         return [_failure(error)] * len(cells), 1
@@ -124,7 +125,7 @@ def _failure(error: BaseException) -> Failure:
         message = str(error)
     except Exception as worse:  # an exception that cannot be told fails its cell, and not the study
         message = f"its message cannot be made: {type(worse).__name__}"
-    return Failure(type(error).__qualname__, message, traceback.format_exc())
+    return Failure(type(error).__qualname__, message, "".join(traceback.format_exception(error)))
 
 
 @contextmanager

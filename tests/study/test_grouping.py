@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ from sparsesim.solvers.neural.relu_l1 import ReLUL1
 from sparsesim.solvers.neural.topk import TopK
 from sparsesim.solvers.neural.train import Training
 from sparsesim.solvers.pursuit import OrthogonalMatchingPursuit
-from sparsesim.study import FitCell, Grouped, Store, Study, grouped, labels, run, study_keys, table
+from sparsesim.study import FitCell, Grouped, Store, Study, StudyFailedError, grouped, labels, run, study_keys, table
 
 WORLD = FeatureSpec(8, ExactlyK(12, 2), RandomSphere(), HalfNormal(1.0))
 TRAINING = Training(steps=60, batch_size=32)
@@ -147,6 +147,38 @@ def test_a_member_that_diverges_changes_no_bit_of_the_others(tmp_path):
     sound, broken = trained(1e-3), trained(1e30)
     assert broken.values("status") == ["budget_spent", "diverged", "budget_spent"]
     assert all(sound.where(seed=seed) == broken.where(seed=seed) for seed in (0, 2))
+
+
+@dataclass(frozen=True)
+class Rarely(RandomSphere):
+    """A geometry that is not found under every seed."""
+
+    def atoms(self, m, d, rng):
+        found = super().atoms(m, d, rng)
+        if found[0, 0] > 0:
+            raise ArithmeticError("no such frame was found")
+        return found
+
+
+def test_a_member_without_a_world_fails_alone_and_changes_the_rest_by_rounding_only(tmp_path):
+    world = replace(WORLD, geometry=Rarely())
+    cells = {labels(seed=seed): cell(TopK(12, 2, training=TRAINING), seed, world=world) for seed in range(6)}
+    study = Study("s", "?", cells, (fvu, mcc))
+    tables = []
+    for number, one in enumerate((study, grouped(study, 6))):
+        with pytest.raises(StudyFailedError, match="4 of 6 cells"):
+            run(one, tmp_path / str(number), engine="inline")
+        tables.append(table(one, Store(tmp_path / str(number))))
+        failures = [entry for entry in Store(tmp_path / str(number)).tail().new() if entry.kind == "failure"]
+        assert len(failures) == 4 and all("no such frame was found" in str(entry) for entry in failures)
+    alone, together = tables
+    assert alone.values("seed") == together.values("seed") and len(alone) == 2
+    np.testing.assert_allclose(together.column("fvu"), alone.column("fvu"), rtol=2e-4)  # as above
+    sound = grouped(study, 6).cells[labels(seed=alone.values("seed")[0])]
+    assert fvu(sound.evaluate()) == together.values("fvu")[0]
+    missing = next(seed for seed in range(6) if seed not in alone.values("seed"))
+    with pytest.raises(ArithmeticError, match="no such frame"):
+        grouped(study, 6).cells[labels(seed=missing)].evaluate()
 
 
 def test_cells_of_a_solver_that_is_shown_labels_are_trained_by_themselves(tmp_path):

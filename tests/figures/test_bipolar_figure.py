@@ -12,10 +12,14 @@ from paper_figures import bipolar
 from paper_figures.__main__ import TABLES
 from sparsesim._arrays import Codes
 from sparsesim._identity import Role, stream
+from sparsesim.metrics import codes, reconstruction
+from sparsesim.metrics.evaluation import Evaluation
 from sparsesim.report.claims import Verdict
+from sparsesim.solvers.neural.topk import TopK
 from sparsesim.study.table import Table
 from studies import bipolar as declared
 from studies.tiers import Tier
+from tests.figures.known_start import StartedAt
 from tests.figures.verdicts import assert_contradicted, assert_reproduced
 from theory.bipolar import one_sided_fvu, signed_fvu
 
@@ -103,6 +107,21 @@ def test_the_smoke_tier_runs_and_is_drawn():
     for name in ("topk", "abs_topk"):  # no latents but along features: untrained models cannot be below by much
         left = table.where(part="width", solver=name, share=1.0).column("fvu")
         assert (left > bipolar.exact(table, name, 1.0, 0.5) - 0.05).all()
+
+
+@pytest.mark.slow
+def test_the_diagnosis_of_less_error_than_latents_along_features_leave_is_latents_between_them():
+    """Training that starts along features leaves them, and ends below their error, as from any other start."""
+    model = declared.orthonormal(SIZE.m, SIZE.k, 0.5).build(stream(0, Role.TRUTH))
+    x, test = model.sample(SIZE.n_train, stream(0, Role.TRAIN)).x, model.sample(2_000, stream(0, Role.TEST))
+    narrow = SIZE.m // 2
+    solver = TopK(narrow, SIZE.k, training=SIZE.training)
+    known = one_sided_fvu(narrow, SIZE.m, SIZE.k / SIZE.m)
+    assert known == pytest.approx(0.7333, abs=1e-4)
+    for start in (solver, StartedAt(solver, model.atoms[:narrow])):
+        seen = Evaluation(model, start.fit(x, rng=stream(0, Role.SOLVER)), test)
+        assert 0.5 < reconstruction.fvu(seen) < known - 0.04  # below 1/2 none of half the width can be
+        assert codes.l0(seen) > 2.9 and np.abs(seen.cosines).max(axis=0).mean() < declared.FOUND
 
 
 @pytest.mark.skipif(not (TABLES / "bipolar.csv").is_file(), reason="the laptop table is not made yet")

@@ -9,13 +9,31 @@ import pytest
 
 from paper_figures.__main__ import TABLES
 from paper_figures.ensembles import HEADER, claims, draw, rows
+from sparsesim.generators.base import FeatureSpec
+from sparsesim.generators.geometry import RandomSphere
+from sparsesim.generators.magnitude import HalfNormal
+from sparsesim.generators.rates import ZipfRates
+from sparsesim.generators.support import Bernoulli
 from sparsesim.report.claims import Verdict
 from sparsesim.solvers.base import FittedDictionary, Status
 from sparsesim.solvers.itda import shared_atoms
+from sparsesim.solvers.neural.topk import TopK
 from sparsesim.solvers.pursuit import MatchingPursuit
 from sparsesim.study import run
 from sparsesim.study.table import Table
-from studies.ensembles import METRICS, SIZES, SharedCell, UnionCell, chance_jaccard, hits, members, study
+from studies.ensembles import (
+    METRICS,
+    SIZES,
+    Setting,
+    SharedCell,
+    UnionCell,
+    chance_jaccard,
+    found,
+    fvu,
+    hits,
+    members,
+    study,
+)
 from studies.tiers import Tier
 
 NAMES = tuple(metric.__name__ for metric in METRICS)
@@ -124,3 +142,29 @@ def test_the_committed_table_is_the_whole_laptop_tier():
     assert json.loads((TABLES / "ensembles.provenance.json").read_text(encoding="utf-8"))["tier"] == "laptop"
     assert SIZES[Tier.LAPTOP].common[-1] == 1.0
     assert (table.where(part="shared", place=1.0).column("similarity") > 0.99).all()
+
+
+def bagged(table: Table, kind: str, count: int) -> np.ndarray:
+    return np.asarray(table.where(part="union", kind=kind, place=float(count)).column("fvu"))
+
+
+@pytest.mark.skipif(not (TABLES / "ensembles.csv").is_file(), reason="the laptop table is not made yet")
+def test_the_diagnosis_of_a_bag_is_the_error_that_its_members_share():
+    """Of n members alike in law the average errs by a + b / n; a is more than one wide autoencoder leaves."""
+    table = Table.read(TABLES / "ensembles.csv")
+    one = bagged(table, "bag", 1)
+    shared = [(n * bagged(table, "bag", n) - one) / (n - 1) for n in (2, 4, 8)]
+    # one of a seed's members stands for all of them: a twentieth of its error
+    assert np.ptp([values.mean() for values in shared]) < 0.05 * one.mean()
+    assert (np.min(shared, axis=0) > 1.5 * bagged(table, "wide", 8)).all()
+
+
+@pytest.mark.slow
+def test_the_diagnosis_of_a_wide_autoencoder_is_not_that_it_has_found_all_features():
+    """Of 384 features 192 latents find a third, and yet leave less than eight members of 24."""
+    size = SIZES[Tier.LAPTOP]
+    d, _, width, k = size.world
+    spec = FeatureSpec(d, Bernoulli(ZipfRates(384, 0.7, 0.08)), RandomSphere(), HalfNormal(1.0))
+    setting = Setting(spec, TopK(width, k, training=size.training), size.n_train, size.n_test, 8)
+    bag, wide = (UnionCell(setting, kind, 8, 0).evaluate() for kind in ("bag", "wide"))
+    assert found(wide) < 0.5 and fvu(wide) < fvu(bag) - 0.05

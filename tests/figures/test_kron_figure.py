@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -101,6 +102,23 @@ def test_the_smoke_tier_runs_and_true_directions_have_their_own_order():
     assert len(kron.claims(table)) > 6 and len(kron.draw(table).axes) == 3
     with pytest.raises(ValueError, match="seed must"):
         declared.KronCell(declared.SIZES[Tier.SMOKE], 9, None)
+
+
+@pytest.mark.slow
+def test_the_diagnosis_of_a_toy_model_without_blocks_is_its_objective(monkeypatch):
+    """Whatever the correlation in blocks and the number of sources, directions of a block are nearly orthogonal."""
+    size = replace(declared.SIZES[Tier.LAPTOP], seeds=2)
+    m, dim, block, _ = size.shape
+    same = (np.arange(m)[:, None] // block == np.arange(m)[None] // block) & ~np.eye(m, dtype=bool)
+    for rho, active in ((0.6, 4), (0.6, 1), (0.9, 4), (0.9, 1)):
+        monkeypatch.setattr(declared, "RHO", rho)
+        declared.worlds.cache_clear()
+        for seed in range(2):
+            seen = declared.KronCell(replace(size, shape=(m, dim, block, active)), seed, None).evaluate()
+            atoms = seen.fitted.atoms
+            assert np.mean((atoms @ atoms.T)[same]) < 0.25 * rho
+            assert max(declared.rv(seen), declared.rv_matched(seen)) < 0.35  # the paper: 0.598
+    declared.worlds.cache_clear()
 
 
 @pytest.mark.skipif(not (TABLES / "kron.csv").is_file(), reason="the laptop table is not made yet")

@@ -30,9 +30,9 @@ SHOWN = {
     "wide": LOOKS["topk"].named("one wide TopK"),
 }
 NOTE = (
-    "this world has 48 features: one autoencoder of four times the latents has found all of them (left panel), at an "
-    "eighth of the active latents, while the members of a bag share those they miss; of a language model nobody knows "
-    "whether any width finds all"
+    "members err alike: the error of a bag of n is a common share and another over n (tested on 2, 4 and 8 members); "
+    "the common 0.13 is twice what the wide one leaves, at an eighth of the active latents. That this finds all 48 "
+    "features is not the reason: of 384 it finds a third and leaves 0.18, the bag 0.29 (tested)"
 )
 EDGE = 1e-4  # where a share of 1 is drawn on the axis of 1 - share
 

@@ -149,7 +149,9 @@ def _published(table: Table) -> list[Claim]:
             tier="laptop",
             note="The paper does not state its blocks and sources. With ours the directions carry little of the "
             f"covariance in their true order, an RV of {_rv(table, 'toy').mean():.2f} between that of random and of "
-            "orthonormal ones, and a Kronecker autoencoder has more before it has seen a sample.",
+            "orthonormal ones, and a Kronecker autoencoder has more before it has seen a sample. Neither a correlation "
+            "of 0.9 within blocks nor a single source gives it more than 0.28: directions of a block, which are active "
+            "together, are made all but orthogonal (tested).",
         ),
     ]
 

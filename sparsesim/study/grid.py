@@ -70,7 +70,7 @@ class _Points(Sequence["Labels"]):
             return [self[place] for place in range(*index.indices(self._count))]
         left = range(self._count)[index]
         found: list[tuple[str, Scalar]] = []
-        for name, values in reversed(self._axes.items()):
+        for name, values in reversed(list(self._axes.items())):
             left, place = divmod(left, len(values))
             found.append((name, values[place]))
         return tuple(reversed(found))

@@ -40,7 +40,8 @@ class Roster(Mapping[str, "Labels"]):
 
     def key(self, number: int) -> str:
         """Return the key of a cell."""
-        return self._digests[number].tobytes().hex()
+        digest: bytes = self._digests[number].tobytes()
+        return digest.hex()
 
     def number(self, key: str) -> int | None:
         """Return the number of the first cell that has this key; None where there is none."""

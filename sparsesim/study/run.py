@@ -25,7 +25,7 @@ from sparsesim.study.policy import Policy
 from sparsesim.study.provenance import code_digest, provenance, source_digest, types_within
 from sparsesim.study.roster import Hashes, Roster
 from sparsesim.study.store import Failure, Store
-from sparsesim.study.table import Table, rank
+from sparsesim.study.table import Table, Value, rank
 
 if TYPE_CHECKING:
     from sparsesim.study.cell import Cell, Labels, Study
@@ -101,8 +101,12 @@ def _table(study: Study, store: Store, roster: Roster) -> Table:
     names = [name for name, _ in next(iter(study.cells), ())]
     for index in reversed(range(len(names))):  # sorts are stable
         numbers.sort(key=lambda number: rank(roster.names[number][index][1]))
-    found = {name: [roster.names[number][index][1] for number in numbers] for index, name in enumerate(names)}
-    return Table(found | {name: [own[roster.place(number)] for number in numbers] for name, own in columns.items()})
+    found: dict[str, tuple[Value, ...]] = {
+        name: tuple(roster.names[number][index][1] for number in numbers) for index, name in enumerate(names)
+    }
+    for name, own in columns.items():
+        found[name] = tuple(own[roster.place(number)] for number in numbers)
+    return Table(found)
 
 
 def _found(study: Study, store: Store, roster: Roster) -> dict[str, list[Any]]:
@@ -117,8 +121,8 @@ def _found(study: Study, store: Store, roster: Roster) -> dict[str, list[Any]]:
         known, text = bool(hashes.known[number]), hash(record.text)
         if hashes.setdefault(record.key, text) != text:
             store.load([record.key])  # says which rows contradict each other
-        row = None if known else record.row
-        for name, column in columns.items() if row is not None else ():
+        row = (not known and record.row) or {}
+        for name, column in columns.items() if row else ():
             column[number] = sys.intern(row[name]) if isinstance(row[name], str) else row[name]
     return columns
 

@@ -27,6 +27,7 @@ NAMES = (
     "chance_floors",
     "variance",
     "detectable",
+    "audit",
     "consistency",
     "gba",
     "ivae",

@@ -81,7 +81,7 @@ def digest(*parts: bytes | npt.NDArray[Any]) -> str:
     """Return the SHA-256 (hex) of ``parts`` one after the other, bytes or C-contiguous arrays, none of them copied."""
     whole = hashlib.sha256()
     for part in parts:
-        whole.update(part)
+        whole.update(part if isinstance(part, bytes) else part.data)
     return whole.hexdigest()
 
 

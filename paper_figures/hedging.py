@@ -24,7 +24,7 @@ CAPTION = (
     "(narrow) or twice as many (full width), by the correlation within pairs; the line is a latent that sees its pair "
     "alone. Bottom left: two latents of which one is active; squares are the global optimum, stars the true atoms. "
     "Bottom right: the same world with a free decoder bias. With one latent, or one active, the best of several starts "
-    "by its own error. Bars are 95% t-intervals over the seeds."
+    "by its own loss on its training samples. Bars are 95% t-intervals over the seeds."
 )
 HEDGING, WRONG = "arXiv:2505.11756", "arXiv:2508.16560"
 NARROW = {  # probabilities of the first feature alone, of both, of the second alone

@@ -32,7 +32,7 @@ from sparsesim.solvers.neural.topk import TopK
 from sparsesim.solvers.neural.train import Training
 from sparsesim.study import Cell, FitCell, Grouped, Labels, Study, labels
 from studies.tiers import Tier
-from studies.together import Group, evaluations
+from studies.together import Group, best
 
 # Probabilities of the first feature alone, of both, of the second alone.
 NARROW = {
@@ -68,17 +68,18 @@ def paired(rho: float) -> FeatureSpec:
 @final
 @dataclass(frozen=True)
 class StartsCell:
-    """What the best of some members of a group learned, by its own squared error on held-out samples.
+    """What the best of some members of a group learned, by its own loss on the training samples.
 
     With one active latent training often ends with a latent that never fires, and a single latent at the rarer
-    feature; the error shows both.
+    feature; the loss shows both.
     """
 
     group: Group
     members: tuple[int, ...]
+    penalty: float
 
     def evaluate(self) -> Evaluation:
-        return min((evaluations(self.group)[start] for start in self.members), key=held_out_error)
+        return best(self.group, self.members, self.penalty)
 
 
 def held_out_error(evaluation: Evaluation) -> float:
@@ -217,6 +218,7 @@ def study(tier: Tier) -> Study:
         for place, ((part, solver, law, axis), seed) in enumerate(seeded):
             label = labels(part=part, solver=solver, law=law, axis=axis, seed=seed)
             own = tuple(range(place, len(group), len(seeded)))
-            cells[label] = Grouped(group, place) if starts == 1 else StartsCell(group, own)
+            penalty = axis if part == "single" else 0.0  # that latents compete for one active place has no price
+            cells[label] = Grouped(group, place) if starts == 1 else StartsCell(group, own, penalty)
     question = "What becomes of atoms when there are too few latents, or too few of them may be active?"
     return Study("hedging", question, cells, METRICS)

@@ -16,6 +16,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 _PACKAGE = Path(__file__).resolve().parent.parent
 # What decides a number. The store, the engines and the report do not, so that they may change without recomputing.
 _DECISIVE = (
@@ -45,9 +47,16 @@ def _software() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "commit": _commit(),
+        "instructions": _instructions(),  # products of matrices round by them in their last bits
         "threads": 1,  # every engine computes a cell on one thread
         "device": "cpu",
     }
+
+
+def _instructions() -> str:
+    """Return the vector instructions of the processor beyond the least that numpy runs on, by numpy's names."""
+    known: Any = np.show_config(mode="dicts")
+    return ", ".join(known.get("SIMD Extensions", {}).get("found", ()))
 
 
 def _version(name: str) -> str | None:

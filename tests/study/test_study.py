@@ -143,6 +143,7 @@ def test_provenance_names_versions_and_no_host():
     import platform
 
     seen = provenance()
+    assert isinstance(seen["instructions"], str)
     assert {"sparsesim", "numpy", "torch", "commit", "threads", "device", "platform", "python", "time"} <= seen.keys()
     assert seen["time"].endswith("+00:00")
     assert platform.node() not in " ".join(map(str, seen.values())) or len(platform.node()) < 4

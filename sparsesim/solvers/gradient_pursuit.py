@@ -10,7 +10,7 @@ import numpy as np
 from sparsesim._arrays import Codes, FloatArray, check_int, check_real
 from sparsesim.kernels.gradient import gradient_pursuit_
 from sparsesim.solvers.pursuit import Block, Parts, checked, in_blocks, placed
-from sparsesim.solvers.start import begun, part
+from sparsesim.solvers.start import begun, part, within_sight
 
 
 @final
@@ -63,7 +63,7 @@ class GradientPursuit:
             As by `encode`, or if ``start`` is not finite codes ``(n, p)``.
         """
         x, atoms = checked(x, atoms)
-        begin = begun(start, x, atoms, len(atoms), bool(self.non_negative))
+        begin = within_sight(begun(start, x, atoms, len(atoms), bool(self.non_negative)), x)
 
         def code(block: Block) -> Parts:
             limit, given = (block.floor, float(self.tolerance), bool(self.non_negative)), part(begin, block)

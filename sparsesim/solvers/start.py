@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 from scipy.sparse import issparse
 
 from sparsesim._arrays import Codes, FloatArray, IntArray
@@ -56,10 +57,30 @@ def begun(start: Codes | None, x: FloatArray, atoms: FloatArray, k: int, non_neg
     return None if start is None else largest(checked_start(start, x, atoms), k, non_negative)
 
 
+def _seen(codes: Codes, x: FloatArray) -> npt.NDArray[np.bool_]:
+    """Return the rows ``(n,)`` of which the product with unit atoms is rounded by less than ``x (n, d)``."""
+    scale = row_scale(x.astype(np.float64))[:, 0]
+    with np.errstate(over="ignore"):
+        rounding = np.finfo(np.float64).eps * np.asarray(abs(codes).sum(axis=1)).ravel() / scale
+    return np.asarray(rounding < np.linalg.norm(x / scale[:, None], axis=1))
+
+
+def within_sight(codes: Codes | None, x: FloatArray) -> Codes | None:
+    """Return ``codes (n, p)`` without rows so large that what they leave of ``x (n, d)`` is rounding; None as it is.
+
+    Codes of 1e50 on opposite atoms cancel, and an encoder that goes on from its residual would keep them.
+    """
+    if codes is not None:
+        codes.data[np.repeat(~_seen(codes, x), np.diff(codes.indptr))] = 0.0
+        codes.eliminate_zeros()
+    return codes
+
+
 def nearer(start: Codes, x: FloatArray, atoms: FloatArray, non_negative: bool) -> tuple[Codes, FloatArray, FloatArray]:
     """Return the checked ``start (n, p)``, zero in rows where zero fits ``x (n, d)`` better, and what is left of x.
 
-    That is ``x - start @ atoms`` in the precision of x, and its norm over that of x, at least 1e-300.
+    That is ``x - start @ atoms`` in the precision of x, and its norm over that of x, at least 1e-300. A start so large
+    that the rounding of its product exceeds x fits nothing, whatever is left of it: codes of 1e50 on opposite atoms.
     """
     begin = checked_start(start, x, atoms)
     if non_negative:
@@ -70,7 +91,7 @@ def nearer(start: Codes, x: FloatArray, atoms: FloatArray, non_negative: bool) -
         relative = Codes(begin.multiply(1.0 / scale))
         left = whole - relative @ atoms.astype(np.float64, copy=False)
         energy, rest = np.square(whole).sum(axis=1), np.square(left).sum(axis=1)
-        moved = (rest < energy) & (np.diff(begin.indptr) > 0)
+        moved = (rest < energy) & _seen(begin, x) & (np.diff(begin.indptr) > 0)
     begin.data[np.repeat(~moved, np.diff(begin.indptr))] = 0.0
     begin.eliminate_zeros()
     out, share = x.copy(), np.ones(len(x))

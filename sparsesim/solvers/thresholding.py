@@ -12,7 +12,7 @@ from sparsesim.kernels.gradient import hard_thresholding_, strongest_
 from sparsesim.kernels.support import FIXED, HARD, encode_
 from sparsesim.solvers.blocks import scaled_penalty
 from sparsesim.solvers.pursuit import Block, Parts, checked, in_blocks, placed, same_k
-from sparsesim.solvers.start import begun, part
+from sparsesim.solvers.start import begun, part, within_sight
 from sparsesim.solvers.supports import searched
 
 
@@ -171,7 +171,7 @@ class IterativeHardThresholding:
         x, atoms = checked(x, atoms)
         k = same_k(self.k, atoms, len(x))
         options = (0.0 if self.step is None else float(self.step), self.max_iter, float(self.precision))
-        begin = begun(start, x, atoms, self.k, bool(self.non_negative))
+        begin = within_sight(begun(start, x, atoms, self.k, bool(self.non_negative)), x)
 
         def code(block: Block) -> Parts:
             limit, given = (block.floor, float(self.tolerance), bool(self.non_negative)), part(begin, block)

@@ -458,3 +458,15 @@ def test_rows_are_alone_and_bad_starts_are_refused(encoder):
         with pytest.raises(TypeError, match="start must"):
             encoder.encode_from(x, atoms, wrong)
     assert encoder.encode_from(x[:0], atoms, start[:0]).shape == (0, 24)
+
+
+@pytest.mark.parametrize("size", [1e30, 1e50, 1e150])
+@pytest.mark.parametrize("kind", [GradientPursuit, IterativeHardThresholding])
+def test_a_start_out_of_sight_is_left_for_zero(kind, size):
+    x, atoms = world(1, n=12)
+    atoms[1::2] = -atoms[::2]
+    start = Codes(size * np.repeat(np.eye(12), 2, axis=1))  # of each sample an atom and its opposite: nothing at all
+    for non_negative in (True, False):
+        encoder = kind(4, non_negative=non_negative)
+        warm, cold = (found.toarray() for found in (encoder.encode_from(x, atoms, start), encoder.encode(x, atoms)))
+        np.testing.assert_array_equal(warm, cold)

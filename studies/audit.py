@@ -62,16 +62,6 @@ class AuditCell:
         return Audited(twins, concepts(self.cell.world, self.cell.seed, self.cell.n_test))
 
 
-def lifted(metric: Callable[[Evaluation], float]) -> Callable[[Audited], float]:
-    """Return ``metric`` of the evaluation within `Audited`, under its own name."""
-
-    def column(audited: Audited) -> float:
-        return metric(audited.evaluation)
-
-    column.__name__ = metric.__name__
-    return column
-
-
 def seed_agreement(audited: Audited) -> float:
     """Return PW-MCC between two initialisations; NaN where only one was fitted."""
     return variants.seed_agreement(audited.twins)
@@ -89,7 +79,7 @@ def probed(metric: Callable[[Evaluation, Concepts, int], float], name: str, coun
 
 METRICS = (
     *map(
-        lifted,
+        variants.lifted,
         (
             recovery.mcc,
             recovery.mcc_chance,
